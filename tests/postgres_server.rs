@@ -26,7 +26,8 @@ pub(crate) struct Server {
     /// Folder of the socket, the data and the locks.
     pub(crate) folder: PathBuf,
     port: u16,
-    binaries: PathBuf,
+    /// Folder of its programs.
+    pub(crate) binaries: PathBuf,
     /// Held shared until the process ends.
     _users: File,
     /// Ends after this process.
@@ -39,7 +40,7 @@ impl Server {
         static SHARED: OnceLock<Option<Server>> = OnceLock::new();
         let start = || {
             // Another version is another server.
-            let binaries = binaries()?;
+            let binaries = installed()?;
             let checkout = env!("CARGO_TARGET_TMPDIR").bytes();
             let version = binaries.as_os_str().as_encoded_bytes().iter().copied();
             let hash = checkout.chain(version).fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
@@ -56,7 +57,7 @@ impl Server {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("stateward-pg-{}-{}-{number}", own_uid(), std::process::id());
-        Some(Self::start(&std::env::temp_dir().join(name), &binaries()?, "private"))
+        Some(Self::start(&std::env::temp_dir().join(name), &installed()?, "private"))
     }
 
     /// URL of the database for the superuser.
@@ -175,8 +176,8 @@ fn guard(folder: &Path, pid: u32, kind: &str) -> Child {
             flock -n -x 9 && break
             exec 9>&-
         done
-        for pid in $(head -n 1 data/postmaster.pid 2>/dev/null) "$2"; do
-            grep -q "$1/data" "/proc/$pid/cmdline" 2>/dev/null || continue
+        for pid in $(head -qn 1 data/postmaster.pid saved/postmaster.pid 2>/dev/null) "$2"; do
+            grep -q -e "$1/data" -e "$1/saved" "/proc/$pid/cmdline" 2>/dev/null || continue
             kill -QUIT "$pid"
             while kill -0 "$pid" 2>/dev/null; do sleep 0.1; done
         done
@@ -206,7 +207,7 @@ fn lock_file(path: &Path) -> File {
 }
 
 /// The folder with `initdb` and `postgres`.
-fn binaries() -> Option<PathBuf> {
+fn installed() -> Option<PathBuf> {
     let named = std::env::var_os("STATEWARD_TEST_POSTGRES_BIN").map(PathBuf::from);
     let asked = || {
         let output = Command::new("pg_config").arg("--bindir").output().ok()?;

@@ -18,11 +18,11 @@ use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, timeout_at};
 
 use super::checkpoint_hints::CheckpointHints;
-use super::continuity::{self, Continuity};
+use super::continuity::Continuity;
 use super::error::{OpenError, message, store_error};
 use super::held_back::HeldBack;
 use super::identity::LogIdentity;
-use super::primary::{self, Found, NoPrimary};
+use super::primary_search::{NotFound, PrimarySearch};
 use super::seen_events::SeenEvent;
 use super::session::{Primary, Session};
 use super::target::Target;
@@ -57,12 +57,20 @@ pub struct Limits {
     /// Whether a further connection listens for notifications of other processes; without it, what they append is found
     /// by polls of 50 ms to 1 s.
     pub listen: bool,
+    /// How long a server of an older timeline has to be the only primary, with every other host a standby, before it is
+    /// asked whether the newer history is lost.
+    pub forked: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        let (acquire, statement) = (Duration::from_secs(3), Duration::from_secs(10));
-        Self { connections: 12, acquire, statement, listen: true }
+        Self {
+            connections: 12,
+            acquire: Duration::from_secs(3),
+            statement: Duration::from_secs(10),
+            listen: true,
+            forked: Duration::from_secs(30),
+        }
     }
 }
 
@@ -77,7 +85,7 @@ struct Inner {
     /// The last primary that was found; it may be lost by now.
     present: RwLock<Option<Arc<Primary>>>,
     search: Mutex<Search>,
-    /// Greatest timeline that was used.
+    /// Timeline that was used last.
     timeline: AtomicI64,
     /// The log that every later primary has to have.
     log: OnceLock<Continuity>,
@@ -94,6 +102,8 @@ struct Inner {
 struct Search {
     not_before: Instant,
     pause: Duration,
+    /// See [`PrimarySearch::find`].
+    forked_since: Option<Instant>,
 }
 
 impl Database {
@@ -108,7 +118,11 @@ impl Database {
             application: format!("stateward/{node}"),
             limits,
             present: RwLock::default(),
-            search: Mutex::new(Search { not_before: Instant::now(), pause: PAUSE }),
+            search: Mutex::new(Search {
+                not_before: Instant::now(),
+                pause: PAUSE,
+                forked_since: None,
+            }),
             timeline: AtomicI64::new(0),
             log: OnceLock::new(),
             superseded: watch::Sender::new(None),
@@ -312,48 +326,37 @@ impl Database {
         }
         tokio::time::sleep_until(search.not_before).await;
         let timeline = self.0.timeline.load(Ordering::Relaxed);
-        match self.find(timeline).await {
+        let superseded = self.0.superseded.borrow().clone();
+        if let Some(reason) = superseded {
+            return Err(reason);
+        }
+        let wanted = PrimarySearch {
+            hosts: self.0.target.hosts(),
+            log: self.0.log.get(),
+            application: &self.0.application,
+            limit: self.0.limits.statement,
+            forked: self.0.limits.forked,
+        };
+        match wanted.find(timeline, &mut search.forked_since).await {
             Ok(found) => {
                 // Also a primary that is lost at once is not dialled without a pause.
-                *search = Search { not_before: Instant::now() + PAUSE, pause: PAUSE };
-                self.0.timeline.fetch_max(found.timeline, Ordering::Relaxed);
+                search.not_before = Instant::now() + PAUSE;
+                search.pause = PAUSE;
+                self.0.timeline.store(found.timeline, Ordering::Relaxed);
                 let primary = Arc::new(self.pool(found.host));
                 let mut present = self.0.present.write().unwrap_or_else(PoisonError::into_inner);
                 *present = Some(Arc::clone(&primary));
                 self.0.fault.send_replace(None);
                 Ok(primary)
             }
-            Err(reasons) => {
+            Err(NotFound { reason, superseded }) => {
                 let shortened = search.pause.mul_f64(rand::random_range(0.5..=1.0));
                 search.not_before = Instant::now() + shortened;
                 search.pause = (search.pause * 2).min(PAUSE_MAX);
-                self.0.fault.send_replace(Some(reasons.clone()));
-                Err(reasons)
-            }
-        }
-    }
-
-    /// The primary that continues the log of this process, if it has one.
-    async fn find(&self, timeline: i64) -> Result<Found, String> {
-        let log = self.0.log.get();
-        let found = primary::find(self.0.target.hosts(), timeline, log.map(Continuity::log)).await;
-        let found = found.map_err(|NoPrimary { reasons, another_epoch }| {
-            if another_epoch {
-                self.0.superseded.send_replace(Some(reasons.clone()));
-            }
-            reasons
-        })?;
-        let Some(log) = log else { return Ok(found) };
-        let comparison = async {
-            let host = found.host.clone().application_name(&self.0.application);
-            continuity::check(log, host.disable_statement_logging().connect().await?).await
-        };
-        let late = || "the log is not compared in time".to_owned();
-        let comparison = timeout_at(Instant::now() + self.0.limits.statement, comparison).await;
-        match comparison.map_err(|_| late())?.map_err(|error| message(&error))? {
-            None => Ok(found),
-            Some(reason) => {
-                self.0.superseded.send_replace(Some(reason.clone()));
+                self.0.fault.send_replace(Some(reason.clone()));
+                if superseded {
+                    self.0.superseded.send_replace(Some(reason.clone()));
+                }
                 Err(reason)
             }
         }

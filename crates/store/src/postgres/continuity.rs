@@ -7,8 +7,9 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use sqlx::postgres::PgConnection;
-use sqlx::{Connection, Row as _};
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::{ConnectOptions, Connection, Row as _};
+use stateward_domain::time::Timestamp;
 
 use super::identity::{self, LogIdentity};
 use super::primary::ExpectedLog;
@@ -55,9 +56,7 @@ impl Continuity {
             identity::begin_epoch(connection, epoch, &place, true, None).await?;
             return Ok(Some("it is a copy of the log: restart this process".to_owned()));
         }
-        let gone = gone(connection, &self.tail()).await?;
-        let lost = self.tail.lock().unwrap_or_else(PoisonError::into_inner).lost(&gone);
-        let Some(LostEvents { count, over_a_minute }) = lost else {
+        let Some(LostEvents { count, over_a_minute }) = self.lost(connection).await? else {
             if place.promoted {
                 identity::keep_timeline(connection).await?;
             }
@@ -66,10 +65,40 @@ impl Continuity {
         identity::begin_epoch(connection, epoch, &place, over_a_minute, Some(count)).await?;
         Ok(Some(format!("{count} events that were in the log are gone: restart this process")))
     }
+
+    /// Compares the log of `connection`, which is in another epoch than this process opened: what this process alone
+    /// knows to be gone is noted there. Idempotent.
+    async fn check_next_epoch(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+        match self.lost(connection).await? {
+            Some(LostEvents { count, over_a_minute }) => {
+                identity::note_loss(connection, over_a_minute, count).await
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// What the log of `connection` lacks of all that this process remembers; `None` = nothing.
+    async fn lost(&self, connection: &mut PgConnection) -> Result<Option<LostEvents>, sqlx::Error> {
+        let gone = gone(connection, &self.tail()).await?;
+        Ok(self.tail.lock().unwrap_or_else(PoisonError::into_inner).lost(&gone))
+    }
+}
+
+/// Newest events of a server, by position, at most as many as are compared by one query. Rows of other programs have no
+/// hash, and are left out.
+pub(super) async fn newest(connection: &mut PgConnection) -> Result<Vec<SeenEvent>, sqlx::Error> {
+    let newest = "SELECT position, event_id, hash, recorded_at FROM stateward.events \
+         WHERE length(hash) = 32 ORDER BY position DESC LIMIT $1";
+    let rows = sqlx::query_as(newest).bind(PAGE.cast_signed() as i64).fetch_all(connection).await?;
+    let seen = |(position, id, hash, at): (i64, uuid::Uuid, Vec<u8>, i64)| {
+        let (position, recorded_at) = (position.unsigned_abs(), Timestamp(at));
+        Some(SeenEvent { position, id, hash: hash.try_into().ok()?, recorded_at })
+    };
+    Ok(rows.into_iter().filter_map(seen).collect())
 }
 
 /// Positions of those of `events` that the log does not have.
-async fn gone(
+pub(super) async fn gone(
     connection: &mut PgConnection,
     events: &[SeenEvent],
 ) -> Result<Vec<u64>, sqlx::Error> {
@@ -93,10 +122,23 @@ async fn gone(
 /// As [`Continuity::check`], on a connection of its own that is closed after it.
 pub(super) async fn check(
     continuity: &Continuity,
-    mut connection: PgConnection,
+    host: &PgConnectOptions,
 ) -> Result<Option<String>, sqlx::Error> {
+    let mut connection = host.connect().await?;
     let broken = continuity.check(&mut connection).await?;
     // The answer is there; an error here changes nothing.
     let _ = connection.close().await;
     Ok(broken)
+}
+
+/// As [`Continuity::check_next_epoch`], on a connection of its own that is closed after it.
+pub(super) async fn check_next_epoch(
+    continuity: &Continuity,
+    host: &PgConnectOptions,
+) -> Result<(), sqlx::Error> {
+    let mut connection = host.connect().await?;
+    continuity.check_next_epoch(&mut connection).await?;
+    // It is noted; an error here changes nothing.
+    let _ = connection.close().await;
+    Ok(())
 }

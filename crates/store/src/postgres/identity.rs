@@ -105,7 +105,7 @@ pub(super) async fn keep_timeline(connection: &mut PgConnection) -> Result<(), s
     sqlx::query(AssertSqlSafe(keep)).execute(connection).await.map(drop)
 }
 
-/// Begins an epoch in place of `before`, unless another process did. `held`: nothing may be changed on backends before a
+/// Begins an epoch in place of `before`; if another process did, it adds to that one (see [`note_loss`]). `held`: nothing may be changed on backends before a
 /// person says so. `lost`: events that are gone. Positions of what is derived are of the new epoch then: a derived row
 /// never knows an event that the log does not have, because its commit came later. A checkpoint that is ahead of the
 /// log all the same stays as it is.
@@ -133,7 +133,13 @@ pub(super) async fn begin_epoch(
         .bind(lost.map(u64::cast_signed))
         .fetch_optional(&mut *transaction)
         .await?;
-    let Some(epoch) = epoch else { return transaction.rollback().await };
+    let Some(epoch) = epoch else {
+        transaction.rollback().await?;
+        return match lost {
+            Some(lost) => note_loss(connection, held, lost).await,
+            None => Ok(()),
+        };
+    };
     for table in ["checkpoints", "sync_queue", "quarantine"] {
         let renew = format!(
             "UPDATE stateward_views.{table} SET position = $1 || substr(position, 9) \
@@ -145,6 +151,21 @@ pub(super) async fn begin_epoch(
     let seen = "UPDATE stateward_views.sync_leases SET seen = '' WHERE seen <> ''";
     sqlx::query(seen).execute(&mut *transaction).await?;
     transaction.commit().await
+}
+
+/// Adds to an epoch that another process began what this one knows: that `lost` events are gone, and whether nothing may be
+/// changed on backends before a person says so. Idempotent.
+pub(super) async fn note_loss(
+    connection: &mut PgConnection,
+    held: bool,
+    lost: u64,
+) -> Result<(), sqlx::Error> {
+    let note = format!(
+        "UPDATE stateward.log SET put_back = put_back OR $1, lost_events = greatest(lost_events, $2), \
+         lost_at = coalesce(lost_at, {LOSS_TIME}) WHERE ($1 AND NOT put_back) OR lost_events < $2"
+    );
+    let note = sqlx::query(AssertSqlSafe(note)).bind(held).bind(lost.cast_signed());
+    note.execute(connection).await.map(drop)
 }
 
 /// The identity of the log as it is stored; `None`: the log has no row.

@@ -1,7 +1,7 @@
 //! The store on PostgreSQL: any number of processes share one database.
 //!
 //! - `open`: the bundle of ports of one database
-//! - `target`: the URL; `primary`: which of its hosts takes writes; `connect`: connections to it; `session`: one of them
+//! - `target`: the URL; `primary`: which of its hosts takes writes; `primary_search`: which of them continues the log; `connect`: connections to it; `session`: one of them
 //! - `schema`: migrations, and the check of every process that opens the log; `identity`: the log's name and epoch;
 //!   `continuity`: whether a database that was lost is the same one; `seen_events`: the newest events, which are compared for that
 //! - `standby_barrier`: when what was found is on the standbys too
@@ -32,6 +32,7 @@ mod lease_clock;
 mod log;
 mod open;
 mod primary;
+mod primary_search;
 mod queue;
 mod schema;
 mod seen_events;

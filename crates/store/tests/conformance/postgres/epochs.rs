@@ -10,8 +10,8 @@ use stateward_domain::id::Position;
 use stateward_domain::ports::event_store::{AppendError, EventStore, ReadError};
 use stateward_domain::ports::health::StoreHealth;
 use stateward_domain::ports::sync_queue::SyncQueue;
-use stateward_domain::time::{LogClock, ManualClock};
-use stateward_store::postgres::{Database, Health, LeaseClock, Log, Queue};
+use stateward_domain::time::{Clock as _, LogClock, ManualClock};
+use stateward_store::postgres::{Database, Health, LeaseClock, Limits, Log, Queue};
 
 use super::outages::own_server;
 use super::{TestDatabase, test_database};
@@ -30,7 +30,10 @@ struct Node {
 
 impl Node {
     async fn of(database: &TestDatabase, clock: &Arc<ManualClock>) -> Self {
-        let connections = database.connect().await;
+        Self::with(database.connect().await, clock).await
+    }
+
+    async fn with(connections: Database, clock: &Arc<ManualClock>) -> Self {
         let log = Log::open(connections.clone(), clock.clone()).await.unwrap();
         let clock = LogClock::from(clock.clone());
         let queue = Queue::new(connections.clone(), clock, LeaseClock::Database);
@@ -110,6 +113,7 @@ async fn an_older_event_that_is_gone_begins_an_epoch_though_the_newest_one_survi
     let found = next.log.identity();
     assert_ne!(found.epoch, last.epoch);
     assert!(!found.put_back, "less than a minute is gone");
+    assert!(found.lost_at.is_some_and(|at| at >= clock.now()), "{:?}", found.lost_at);
     let head = Position { epoch: found.epoch, ..last };
     assert_eq!(next.log.check(last).await, Err(ReadError::PositionGone { head }));
     assert_eq!(next.log.head().await, Ok(head));
@@ -134,6 +138,42 @@ async fn more_than_a_minute_that_is_gone_sets_the_hold() {
     let next = Node::of(&database, &clock).await;
     assert!(next.log.identity().put_back);
     assert!(next.lost().await.unwrap().starts_with("3 events"));
+}
+
+/// The first process to notice remembers less than a minute.
+#[tokio::test]
+async fn a_process_that_knows_of_more_than_the_one_that_began_the_epoch_sets_the_hold() {
+    let Some(database) = test_database() else { return };
+    let database = database.await;
+    let (owner, clock) = (database.owner().await, ManualClock::new());
+    let first = Node::of(&database, &clock).await;
+    first.log.append(append("a", 0, 1, 1, vec![])).await.unwrap();
+    clock.advance(Duration::from_secs(50));
+    first.log.append(append("b", 0, 2, 1, vec![])).await.unwrap();
+    clock.advance(Duration::from_secs(50));
+    first.log.append(append("c", 0, 3, 1, vec![])).await.unwrap();
+    run(&owner, "DELETE FROM stateward.events WHERE aggregate_id <> 'c'").await;
+    let late = Node::of(&database, &clock).await;
+    late.log.append(append("d", 0, 4, 1, vec![])).await.unwrap();
+    run(&owner, "DELETE FROM stateward.events WHERE aggregate_id = 'd'").await;
+    cut(&owner).await;
+    superseded(&late).await;
+    let next = Node::of(&database, &clock).await;
+    let begun = next.log.identity().clone();
+    assert!(!begun.put_back && begun.lost_at.is_some(), "it knew of the last moments: {begun:?}");
+
+    let reason = superseded(&first).await;
+    assert!(reason.contains("another epoch"), "{reason}");
+    let next = Node::of(&database, &clock).await;
+    let found = next.log.identity();
+    assert!(found.put_back, "more than a minute is gone");
+    assert_eq!((found.epoch, found.lost_at), (begun.epoch, begun.lost_at));
+    let lost = next.lost().await.unwrap();
+    assert!(lost.starts_with("2 events") || lost.starts_with("3 events"), "{lost}");
+    // A person lifts the hold; the process that is asked again does not set it anew.
+    run(&owner, "UPDATE stateward.log SET put_back = false").await;
+    let _ = first.log.head().await;
+    assert!(!Node::of(&database, &clock).await.log.identity().put_back);
 }
 
 #[tokio::test]
@@ -203,4 +243,89 @@ async fn a_promoted_copy_that_no_process_remembers_is_held_and_one_of_a_moment_a
     let node = Node::of(&database, &clock).await;
     assert!(node.log.identity().put_back, "nothing remembers what the log had");
     assert_ne!(node.log.identity().epoch, before.epoch);
+}
+
+/// Waits until the node has a reason for having no primary, that contains `part`.
+async fn fault(node: &Node, part: &str) {
+    let deadline = tokio::time::Instant::now() + Duration::from_mins(1);
+    loop {
+        let _ = node.log.head().await;
+        let fault = node.database.fault();
+        if fault.as_ref().is_some_and(|fault| fault.contains(part)) {
+            return;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "{part}: {fault:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+async fn appended(node: &Node, sent: stateward_domain::ports::event_store::Append) -> Position {
+    let deadline = tokio::time::Instant::now() + Duration::from_mins(1);
+    loop {
+        match node.log.append(sent.clone()).await {
+            Ok(appended) => return appended.position,
+            Err(error) => assert!(tokio::time::Instant::now() < deadline, "{error}"),
+        }
+    }
+}
+
+/// The first primary was frozen while the second one was promoted, and wakes up as the only one.
+#[tokio::test]
+async fn an_older_primary_that_wakes_is_not_written_to_while_any_host_has_the_newer_history() {
+    let Some(database) = own_server() else { return };
+    let database = database.await;
+    let (server, clock) = (database.server, ManualClock::new());
+    let address = server.address();
+    let second = address.replace(":5432", ":5433");
+    let url = format!("postgres://stateward@{address},{second}/{}", database.name);
+    let node = async || {
+        let limits = Limits {
+            acquire: Duration::from_millis(500),
+            forked: Duration::from_millis(300),
+            ..Limits::default()
+        };
+        let connections = Database::connect(url.parse().unwrap(), "test", limits).await.unwrap();
+        Node::with(connections, &clock).await
+    };
+    let one = node().await;
+    let first = appended(&one, append("a", 0, 1, 1, vec![])).await;
+    server.control(&["stop", "-m", "fast"]);
+    server.save();
+    server.mark_saved_as_standby();
+    server.control_saved(&["start"]);
+    server.control_saved(&["promote"]);
+    let lost = appended(&one, append("a", 1, 2, 1, vec![])).await;
+
+    server.control_saved(&["stop", "-m", "fast"]);
+    server.control(&["start"]);
+    fault(&one, "ended before").await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let refused = one.log.append(append("a", 2, 3, 1, vec![])).await;
+    assert!(matches!(refused, Err(AppendError::Store(_))), "a host that may be right is away");
+    server.mark_saved_as_standby();
+    server.control_saved(&["start"]);
+    fault(&one, "has events that the older one lacks").await;
+
+    // The right one answers again: no restart is needed.
+    server.control_saved(&["promote"]);
+    let healed = appended(&one, append("a", 2, 3, 1, vec![])).await;
+    assert_eq!(healed.epoch, first.epoch);
+    let two = node().await;
+    assert_eq!(two.log.head().await, Ok(healed), "a new process takes the latest timeline");
+
+    // No host has the newer history any more.
+    server.control(&["stop", "-m", "fast"]);
+    server.control_saved(&["stop", "-m", "fast"]);
+    server.forget_saved();
+    server.save();
+    server.mark_saved_as_standby();
+    server.control(&["start"]);
+    server.control_saved(&["start"]);
+    for node in [&one, &two] {
+        superseded(node).await;
+    }
+    let next = node().await;
+    assert_ne!(next.log.identity().epoch, lost.epoch);
+    assert!(next.lost().await.unwrap().starts_with("2 events"), "{:?}", next.lost().await);
+    server.control_saved(&["stop", "-m", "fast"]);
 }

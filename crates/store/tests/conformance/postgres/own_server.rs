@@ -28,6 +28,27 @@ impl Server {
         self.control(&["promote"]);
     }
 
+    /// Makes the copy that was saved a standby, which a second server of [`control_saved`](Self::control_saved) then is.
+    pub(crate) fn mark_saved_as_standby(&self) {
+        run(as_user(Path::new("touch")).arg(self.folder.join("saved/standby.signal")));
+    }
+
+    /// Deletes the copy that was saved.
+    pub(crate) fn forget_saved(&self) {
+        std::fs::remove_dir_all(self.folder.join("saved")).expect("the saved folder");
+    }
+
+    /// As [`control`](Self::control), for a second server on the copy that was saved.
+    pub(crate) fn control_saved(&self, arguments: &[&str]) {
+        let mut command = as_user(&self.binaries.join("pg_ctl"));
+        command
+            .arg("-D")
+            .arg(self.folder.join("saved"))
+            .args(arguments)
+            .args(["-w", "-o", "-p 5433"]);
+        run(command.arg("-l").arg(self.folder.join("saved/restarts.log")));
+    }
+
     /// Asks every role but the superuser for a password from now on.
     pub(crate) fn require_passwords(&self) {
         let rules = format!("local all {SUPERUSER} trust\nlocal all all scram-sha-256\n");
