@@ -20,7 +20,8 @@ struct Watched {
 
 impl Watched {
     fn new() -> Self {
-        let setup = Setup::new(
+        // A node on a database does not start with such a clock.
+        let setup = Setup::embedded(
             "[backends.local]\ndriver = \"local\"\nroot = \"./managed\"\ndrift_interval = \"300ms\"\n\
              [backends.sandbox]\ndriver = \"fake\"\nretry = { first = \"50ms\", max = \"200ms\" }\n",
         );

@@ -79,6 +79,15 @@ impl Database {
         self.server.execute("postgres", &rename);
     }
 
+    /// Sets the clock that its sessions read so far ahead of this machine's.
+    pub(crate) fn shift_clock(&self, seconds: i64) {
+        let shift = format!(
+            "CREATE OR REPLACE FUNCTION stateward_views.clock_or(given bigint) RETURNS bigint LANGUAGE sql VOLATILE AS \
+             $$ SELECT coalesce(given, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint + {seconds} * 1000000) $$"
+        );
+        self.server.execute(&self.name, &shift);
+    }
+
     fn end_sessions(&self) {
         let end = format!(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{}'",

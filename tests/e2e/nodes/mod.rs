@@ -1,6 +1,7 @@
 //! Several nodes on one PostgreSQL.
 
 mod access;
+mod clocks;
 mod concurrency;
 mod example;
 mod failures;

@@ -63,6 +63,14 @@ pub enum OpenError {
         /// What was found.
         fault: String,
     },
+    /// The clock of this machine is too far from the database's.
+    #[error("{skew}, {database}: correct it (NTP), then start again")]
+    Clock {
+        /// Name of the database.
+        database: String,
+        /// How far, and on which side.
+        skew: String,
+    },
     /// Everything else.
     #[error("the database {database} cannot be used: {message}")]
     Database {

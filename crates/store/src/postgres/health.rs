@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use stateward_domain::ports::health::{Check, StoreHealth};
+use stateward_domain::time::{LogClock, Timestamp};
 use tokio::time::timeout;
 
+use super::clock_skew::Reading;
 use super::connect::Database;
 
 /// How long the server may take to answer.
@@ -15,10 +17,11 @@ const ANSWER: Duration = Duration::from_millis(800);
 const HELD_BACK: Duration = Duration::from_secs(5);
 
 /// The oldest append that holds readers back (process and program), its age in seconds, whether it was prepared; whether
-/// the server syncs its writes; the number of events that were lost lately. A prepared transaction has no process. The
+/// the server syncs its writes; the number of events that were lost lately; its clock. A prepared transaction has no process. The
 /// age is unknown where the role may not see it.
 const READ: &str = "SELECT h.holder, h.age, h.prepared, current_setting('fsync')::bool, \
-     (SELECT lost_events FROM stateward.log WHERE lost_at > stateward_views.clock_or(NULL) - $2) \
+     (SELECT lost_events FROM stateward.log WHERE lost_at > stateward_views.clock_or(NULL) - $2), \
+     stateward_views.clock_or(NULL) \
      FROM (SELECT 1) one LEFT JOIN LATERAL \
      (SELECT coalesce('process ' || l.pid || coalesce(' (' || nullif(a.application_name, '') || ')', ''), \
      'a prepared transaction') AS holder, l.pid IS NULL AS prepared, \
@@ -32,7 +35,7 @@ const READ: &str = "SELECT h.holder, h.age, h.prepared, current_setting('fsync')
 const LOST: i64 = 24 * 3_600 * 1_000_000;
 
 /// A row of [`READ`].
-type Row = (Option<String>, Option<i64>, Option<bool>, bool, Option<i64>);
+type Row = (Option<String>, Option<i64>, Option<bool>, bool, Option<i64>, Option<i64>);
 
 /// What is reported of an append that holds readers back. One whose age the role may not see counts from when readers
 /// stood still.
@@ -46,13 +49,24 @@ fn holder(row: &Row, stood: Duration) -> Option<String> {
 /// The state of a database.
 pub struct Health {
     database: Database,
+    clock: Option<LogClock>,
 }
 
 impl Health {
     /// Of the store that `database` connects to.
     #[must_use]
     pub const fn new(database: Database) -> Self {
-        Self { database }
+        Self { database, clock: None }
+    }
+
+    /// Also compares this machine's clock with the database's.
+    #[must_use]
+    pub fn with_clock(self, clock: LogClock) -> Self {
+        Self { clock: Some(clock), ..self }
+    }
+
+    fn wall(&self) -> Option<Timestamp> {
+        self.clock.as_ref().map(|clock| clock.moment().wall)
     }
 }
 
@@ -64,8 +78,10 @@ impl StoreHealth for Health {
 
     async fn health(&self) -> Vec<Check> {
         let query = sqlx::query_as(READ).bind(HELD_BACK.as_secs_f64()).bind(LOST);
+        let before = self.wall();
         let answer = timeout(ANSWER, self.database.fetch_one(query)).await;
-        let unknown = (None, None, None, true, None);
+        let after = self.wall();
+        let unknown = (None, None, None, true, None, None);
         let (fault, row): (Option<String>, Row) = match answer {
             Ok(Ok(row)) => (None, row),
             Ok(Err(error)) => (Some(error.to_string()), unknown),
@@ -75,7 +91,10 @@ impl StoreHealth for Health {
             }
         };
         let held_back = holder(&row, self.database.held_back());
-        let (.., synced, lost) = row;
+        let (.., synced, lost, now) = row;
+        let reading = before.zip(after).zip(now.map(Timestamp));
+        let skew = reading
+            .and_then(|((before, after), database)| Reading { before, database, after }.report());
         let unsynced =
             (!synced).then(|| "fsync is off: a crash of the server may lose the log".to_owned());
         let lost = lost.filter(|lost| *lost > 0).map(|lost| {
@@ -86,6 +105,7 @@ impl StoreHealth for Health {
             warning("store/log-held-back", held_back),
             warning("store/fsync", unsynced),
             warning("store/log-lost", lost),
+            warning("store/clock", skew),
         ]
     }
 }

@@ -11,13 +11,14 @@
 //!   `cluster`: members and duties; `audit`: verification and export; `import`, `copy`: a whole
 //!   log into an empty database
 //! - `checkpoint_hints`, `shared_checkpoint`: waits for what other processes did to queue and read models
-//! - `lease_clock`: the clock of leases; `views_db`: what queue and read models share; `column_arrays`: how rows are sent
+//! - `lease_clock`: the clock of leases; `clock_skew`: how far it is from this machine's; `views_db`: what queue and read models share; `column_arrays`: how rows are sent
 //!
 //! **Architecture invariant:** every write that matters is one statement, so a frozen or unreachable process holds no
 //! lock between round trips. Everything is read from the primary.
 
 mod audit;
 mod checkpoint_hints;
+mod clock_skew;
 mod cluster;
 mod column_arrays;
 mod connect;

@@ -10,6 +10,7 @@ use stateward_domain::ports::store_ports::StorePorts;
 use stateward_domain::time::LogClock;
 
 use super::audit::Auditor;
+use super::clock_skew;
 use super::cluster::Members;
 use super::connect::{Database, Limits};
 use super::error::OpenError;
@@ -52,18 +53,21 @@ pub async fn open(settings: &Settings, clock: LogClock) -> Result<Opened, OpenEr
         database: database.name().to_owned(),
         message: error.to_string(),
     };
+    if let Some(skew) = clock_skew::read(&database, &clock).await.map_err(failed)?.refusal() {
+        return Err(OpenError::Clock { database: database.name().to_owned(), skew });
+    }
     let entities = Arc::new(Entities::open(database.clone()).await.map_err(failed)?);
     let life = log.identity().life();
     let auditor = Auditor::new(database.clone(), log.identity(), Arc::new(clock.clone()));
     let ports = StorePorts {
         log: log.clone(),
-        queue: Arc::new(Queue::new(database.clone(), clock, LeaseClock::Database)),
+        queue: Arc::new(Queue::new(database.clone(), clock.clone(), LeaseClock::Database)),
         models: vec![entities.clone()],
         views: entities,
         auditor: Arc::new(auditor),
         restore_hold: Arc::new(RestoreHoldRow { database: database.clone() }),
         cluster: Arc::new(Members::new(database.clone(), LeaseClock::Database)),
-        health: Arc::new(Health::new(database.clone())),
+        health: Arc::new(Health::new(database.clone()).with_clock(clock)),
     };
     let lifetime = Box::new(Lifetime { database, log });
     Ok(Opened { ports, life, lifetime })
