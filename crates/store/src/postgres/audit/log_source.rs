@@ -13,7 +13,7 @@ use stateward_domain::ports::store_error::StoreError;
 use stateward_domain::time::Timestamp;
 
 use super::untrusted_row::UntrustedRow;
-use super::{view_page, whole_tables};
+use super::{stream_heads, view_page, whole_tables};
 use crate::audit::{
     AuditSource, ClaimEvent, ExpectedViews, HeldClaim, Identity, QuarantinedStream, RawRow,
     StoredCheckpoint, TableRow, ViewPage, rows_of,
@@ -227,7 +227,9 @@ impl AuditSource for LogSource {
     }
 
     async fn whole_table_faults(&self) -> Result<Vec<Fault>, ReadError> {
-        Ok(whole_tables::faults(&self.database).await?)
+        let mut faults = stream_heads::faults(&self.database).await?;
+        faults.extend(whole_tables::faults(&self.database).await?);
+        Ok(faults)
     }
 
     async fn expected_rows(

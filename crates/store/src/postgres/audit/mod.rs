@@ -1,11 +1,13 @@
 //! Audits of the log as it is stored, in pages: no snapshot outlives a page of it.
 //!
 //! - `log_source`: the log as a verification reads it; `untrusted_row`: its rows without trust in them
+//! - `stream_heads`: the heads of streams, compared with the events
 //! - `view_page`: the stored rows of the views; `whole_tables`: tables that are compared as a whole
 //!
 //! Invariant: a pass ends at a position below which everything is decided, so no append in flight shows as a gap.
 
 mod log_source;
+pub(super) mod stream_heads;
 pub(super) mod untrusted_row;
 mod view_page;
 mod whole_tables;

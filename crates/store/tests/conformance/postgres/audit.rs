@@ -94,6 +94,54 @@ async fn labels_and_counts_that_the_events_do_not_make_are_named() {
 }
 
 #[tokio::test]
+async fn heads_of_streams_that_the_events_do_not_make_are_named() {
+    let Some(database) = test_database() else { return };
+    let database = database.await;
+    let store = Subject::node(&database, ManualClock::new()).await;
+    for name in ["a", "b", "c"] {
+        store
+            .log
+            .append(append(name, 0, u128::from(name.as_bytes()[0]) * 10, 2, vec![]))
+            .await
+            .unwrap();
+    }
+    let owner = database.owner().await;
+    let heads = async || {
+        let faults = verified(&store).await.faults;
+        let heads = faults.into_iter().filter(|fault| fault.table.as_deref() == Some("streams"));
+        heads.map(|fault| (fault.stream.unwrap(), fault.column)).collect::<Vec<_>>()
+    };
+    assert_eq!(heads().await, []);
+    for (damage, repair, stream, column) in [
+        ("version = version + 1", "version = version - 1", "entity/b", Some("version")),
+        ("version = version - 1", "version = version + 1", "entity/b", Some("version")),
+        (
+            "hash = sha256(hash)",
+            "hash = (SELECT hash FROM stateward.events WHERE aggregate_id = 'b' AND sequence = 2)",
+            "entity/b",
+            Some("hash"),
+        ),
+        (
+            "recorded_at = recorded_at + 1",
+            "recorded_at = recorded_at - 1",
+            "entity/b",
+            Some("recorded_at"),
+        ),
+    ] {
+        let update =
+            |what: &str| format!("UPDATE stateward.streams SET {what} WHERE aggregate_id = 'b'");
+        run(&owner, &update(damage)).await;
+        assert_eq!(heads().await, [(stream.to_owned(), column.map(str::to_owned))], "{damage}");
+        run(&owner, &update(repair)).await;
+        assert_eq!(heads().await, [], "{repair}");
+    }
+    run(&owner, "DELETE FROM stateward.streams WHERE aggregate_id = 'c'").await;
+    run(&owner, "INSERT INTO stateward.streams VALUES ('entity', 'z', 1, 0, '', 0)").await;
+    let expected = [("entity/c".to_owned(), None), ("entity/z".to_owned(), None)];
+    assert_eq!(heads().await, expected);
+}
+
+#[tokio::test]
 async fn an_append_in_flight_is_no_gap_of_an_audit() {
     let Some(database) = test_database() else { return };
     let database = database.await;
