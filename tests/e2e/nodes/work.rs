@@ -147,3 +147,24 @@ async fn a_reload_that_one_node_was_asked_for_is_done_by_all() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_node_shows_the_lag_of_the_checkpoint_in_events_and_its_own_appends() {
+    let Some(nodes) = Nodes::start(2).await else { return };
+    let (id, _) = nodes.declare(0, "t", json!({ "size": 1 })).await;
+    nodes.client(0).reaches(&id, "ok").await;
+    for node in 0..2 {
+        until("the metrics say so", async || {
+            let metrics = nodes.client(node).metrics().await;
+            assert!(
+                metrics.contains("# TYPE stateward_append_batch_events summary\n"),
+                "{metrics}"
+            );
+            assert!(metrics.contains("\nstateward_failovers_total 0\n"), "{metrics}");
+            let lags = ["events", "seconds"]
+                .map(|unit| format!("stateward_projection_lag_{unit}{{name=\"entities\"}} 0\n"));
+            lags.iter().all(|line| metrics.contains(line)).then_some(())
+        })
+        .await;
+    }
+}

@@ -85,12 +85,13 @@ async fn projections(app: &AppState, text: &mut String) {
     let now = app.engine.clock().now();
     for status in app.engine.projections().await {
         let labels = format!("name=\"{}\"", status.name);
-        let behind = head.minor.saturating_sub(status.progress.position.minor);
+        let Some(lag) = app.engine.store_lag(status.progress.position, head).await else {
+            continue;
+        };
         // Only a projection that is behind lags: without new events, the last one grows old by itself.
-        let last = status.progress.recorded_at.filter(|_| behind > 0);
-        let lag = last.map_or(0.0, |last| now.since(last).as_secs_f64());
-        events.insert(labels.clone(), as_number(behind));
-        seconds.insert(labels, lag);
+        let last = lag.since.or(status.progress.recorded_at).filter(|_| lag.events > 0);
+        events.insert(labels.clone(), as_number(lag.events));
+        seconds.insert(labels, last.map_or(0.0, |last| now.since(last).as_secs_f64()));
     }
     write(text, "stateward_projection_lag_events", &events);
     write(text, "stateward_projection_lag_seconds", &seconds);
@@ -113,6 +114,15 @@ async fn store(app: &AppState, text: &mut String) {
     write(text, "stateward_store_up", &single(f64::from(u8::from(up))));
     write(text, "stateward_log_held_back_seconds", &single(held_back));
     write(text, "stateward_nodes", &nodes);
+    if let Some(counters) = app.engine.store_counters() {
+        let (name, failovers) = ("stateward_append_batch_events", "stateward_failovers_total");
+        // Writing to a `String` never fails.
+        let _ = writeln!(text, "# TYPE {name} summary");
+        let _ = writeln!(text, "{name}_sum {}", counters.batch_events);
+        let _ = writeln!(text, "{name}_count {}", counters.batches);
+        let _ = writeln!(text, "# TYPE {failovers} counter");
+        let _ = writeln!(text, "{failovers} {}", counters.failovers);
+    }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a gauge is a float; counts stay far below 2^53")]

@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use crate::id::Position;
+use crate::time::Timestamp;
+
 /// One fact about the store that a person may have to act on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Check {
@@ -25,6 +28,31 @@ impl Check {
     }
 }
 
+/// How far a position is behind the log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lag {
+    /// Events behind the position, counted up to [`Lag::EVENTS_MAX`] where positions are no numbers of events.
+    pub events: u64,
+    /// When the event at the position was recorded; `None` = not known.
+    pub since: Option<Timestamp>,
+}
+
+impl Lag {
+    /// Events that are counted, at most.
+    pub const EVENTS_MAX: u64 = 100_000;
+}
+
+/// What a process did since its start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StoreCounters {
+    /// Batches of appends that it committed.
+    pub batches: u64,
+    /// Events in them.
+    pub batch_events: u64,
+    /// Times that it met a primary on another timeline than before.
+    pub failovers: u64,
+}
+
 /// The state of a store, asked by `/readyz` of any adapter. Any process may call it, at any time.
 #[async_trait]
 pub trait StoreHealth: Send + Sync {
@@ -36,5 +64,16 @@ pub trait StoreHealth: Send + Sync {
     /// such state. Answers from memory.
     fn log_held_back(&self) -> Duration {
         Duration::ZERO
+    }
+
+    /// How far `position`, of an event, is behind the log that ends at `head`: the same in every process. Answers within a
+    /// second; `None` = the store did not. Read-only.
+    async fn lag(&self, position: Position, head: Position) -> Option<Lag> {
+        Some(Lag { events: head.minor.saturating_sub(position.minor), since: None })
+    }
+
+    /// What this process did; `None` = the store counts nothing. Answers from memory.
+    fn counters(&self) -> Option<StoreCounters> {
+        None
     }
 }

@@ -20,12 +20,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
-use stateward_domain::id::Version;
+use stateward_domain::id::{Position, Version};
 use stateward_domain::kind::KindSpec;
 use stateward_domain::ports::audit::{Auditor, RestoreHold};
 use stateward_domain::ports::cluster::{Duty, Role};
 use stateward_domain::ports::event_store::EventStore;
-use stateward_domain::ports::health::{Check, StoreHealth};
+use stateward_domain::ports::health::{Check, Lag, StoreCounters, StoreHealth};
 use stateward_domain::ports::projection::Projection;
 use stateward_domain::ports::read_model::{ReadModel, Views};
 use stateward_domain::ports::store_ports::StorePorts;
@@ -329,6 +329,17 @@ impl Engine {
     #[must_use]
     pub fn log_held_back(&self) -> Duration {
         self.inner.health.log_held_back()
+    }
+
+    /// See [`StoreHealth::lag`].
+    pub async fn store_lag(&self, position: Position, head: Position) -> Option<Lag> {
+        self.inner.health.lag(position, head).await
+    }
+
+    /// See [`StoreHealth::counters`].
+    #[must_use]
+    pub fn store_counters(&self) -> Option<StoreCounters> {
+        self.inner.health.counters()
     }
 
     /// Clock, ids and randomness.

@@ -19,6 +19,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::checkpoint_hints::CheckpointHints;
 use super::continuity::Continuity;
+use super::counters::Counters;
 use super::error::{OpenError, message, store_error};
 use super::held_back::HeldBack;
 use super::identity::LogIdentity;
@@ -96,6 +97,7 @@ struct Inner {
     /// Why the last search found no primary; `None` = it found one.
     fault: watch::Sender<Option<String>>,
     checkpoint_hints: CheckpointHints,
+    counters: Counters,
 }
 
 /// Pauses between searches for the primary.
@@ -129,6 +131,7 @@ impl Database {
             held_back: watch::Sender::new(HeldBack::default()),
             fault: watch::Sender::new(None),
             checkpoint_hints: CheckpointHints::default(),
+            counters: Counters::default(),
         }));
         match database.primary().await {
             Ok(_) => Ok(database),
@@ -171,6 +174,10 @@ impl Database {
             // The sender lives as long as this handle.
             _ => std::future::pending().await,
         }
+    }
+
+    pub(super) fn counters(&self) -> &Counters {
+        &self.0.counters
     }
 
     pub(super) fn checkpoint_hints(&self) -> &CheckpointHints {
@@ -343,6 +350,7 @@ impl Database {
                 search.not_before = Instant::now() + PAUSE;
                 search.pause = PAUSE;
                 self.0.timeline.store(found.timeline, Ordering::Relaxed);
+                self.0.counters.moved(timeline, found.timeline);
                 let primary = Arc::new(self.pool(found.host));
                 let mut present = self.0.present.write().unwrap_or_else(PoisonError::into_inner);
                 *present = Some(Arc::clone(&primary));

@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use stateward_domain::ports::health::{Check, StoreHealth};
+use stateward_domain::id::Position;
+use stateward_domain::ports::health::{Check, Lag, StoreCounters, StoreHealth};
 use stateward_domain::time::{LogClock, Timestamp};
 use tokio::time::timeout;
 
@@ -46,6 +47,10 @@ fn holder(row: &Row, stood: Duration) -> Option<String> {
     reported.then(|| format!("readers wait for an append of {holder}, for {seconds} s"))
 }
 
+/// Events behind a position, and when the one at it was recorded.
+const LAG: &str = "SELECT (SELECT count(*) FROM (SELECT FROM stateward.events WHERE position > $1 LIMIT $2) behind), \
+     (SELECT recorded_at FROM stateward.events WHERE position = $1)";
+
 /// The state of a database.
 pub struct Health {
     database: Database,
@@ -74,6 +79,17 @@ impl Health {
 impl StoreHealth for Health {
     fn log_held_back(&self) -> Duration {
         self.database.held_back()
+    }
+
+    async fn lag(&self, position: Position, _: Position) -> Option<Lag> {
+        let (at, limit) = (position.minor.cast_signed(), Lag::EVENTS_MAX.cast_signed());
+        let read = self.database.fetch_one(sqlx::query_as(LAG).bind(at).bind(limit));
+        let (events, since): (i64, Option<i64>) = timeout(ANSWER, read).await.ok()?.ok()?;
+        Some(Lag { events: events.unsigned_abs(), since: since.map(Timestamp) })
+    }
+
+    fn counters(&self) -> Option<StoreCounters> {
+        Some(self.database.counters().read())
     }
 
     async fn health(&self) -> Vec<Check> {

@@ -5,7 +5,7 @@
 //! - `schema`: migrations, and the check of every process that opens the log; `identity`: the log's name and epoch;
 //!   `continuity`: whether a database that was lost is the same one; `seen_events`: the newest events, which are compared for that
 //! - `standby_barrier`: when what was found is on the standbys too
-//! - `error`: classes of errors; `health`: what the store knows about its own state; `held_back`: how long readers
+//! - `error`: classes of errors; `health`: what the store knows about its own state; `counters`: what a process did; `held_back`: how long readers
 //!   have waited
 //! - `log`: the event log; `queue`: the sync queue with its leases; `views`: the read models;
 //!   `cluster`: members and duties; `audit`: verification and export; `import`, `copy`: a whole
@@ -24,6 +24,7 @@ mod column_arrays;
 mod connect;
 mod continuity;
 mod copy;
+mod counters;
 mod error;
 mod health;
 mod held_back;

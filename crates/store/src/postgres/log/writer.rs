@@ -116,6 +116,7 @@ impl LogWriter {
                 recorded_at: event.recorded_at,
             });
             self.database.remember(seen);
+            self.database.counters().committed(sealed.len());
             self.reader.learn(block * BLOCK + sealed.len() as u64 - 1);
             self.reader.hint();
             self.appended.notify_one();

@@ -310,6 +310,8 @@ async fn an_older_primary_that_wakes_is_not_written_to_while_any_host_has_the_ne
     server.control_saved(&["promote"]);
     let healed = appended(&one, append("a", 2, 3, 1, vec![])).await;
     assert_eq!(healed.epoch, first.epoch);
+    let counters = Health::new(one.database.clone()).counters().unwrap();
+    assert_eq!(counters.failovers, 2, "timelines 1, 2 and 3");
     let two = node().await;
     assert_eq!(two.log.head().await, Ok(healed), "a new process takes the latest timeline");
 

@@ -8,8 +8,9 @@ use sqlx::postgres::PgListener;
 use stateward_domain::entity::claims::Claim;
 use stateward_domain::id::{Position, Version};
 use stateward_domain::ports::event_store::{AppendError, EventStore};
-use stateward_domain::time::ManualClock;
-use stateward_store::postgres::Log;
+use stateward_domain::ports::health::StoreHealth as _;
+use stateward_domain::time::{Clock as _, ManualClock};
+use stateward_store::postgres::{Health, Log};
 
 use super::{TestDatabase, test_database};
 use crate::support::{append, key, stream, take};
@@ -155,4 +156,28 @@ async fn notifications_are_sent_after_appends_and_are_fewer_than_these() {
         count += 1;
     }
     assert!(count < APPENDS, "{count}");
+}
+
+#[tokio::test]
+async fn the_lag_of_a_position_is_counted_in_events_and_is_the_same_for_every_node() {
+    let Some(database) = test_database() else { return };
+    let database = database.await;
+    let connections = [database.connect().await, database.connect().await];
+    let clock = ManualClock::new();
+    let log = Log::open(connections[0].clone(), clock.clone()).await.unwrap();
+    let first = log.append(append("a", 0, 1, 3, vec![])).await.unwrap().position;
+    let recorded_at = clock.now();
+    let last = log.append(append("b", 0, 11, 2, vec![])).await.unwrap().position;
+    for (connection, written) in connections.iter().zip([(2, 5), (0, 0)]) {
+        let health = Health::new(connection.clone());
+        for (position, events) in [(Position::START, 5), (first, 2), (last, 0)] {
+            let lag = health.lag(position, last).await.unwrap();
+            assert_eq!(lag.events, events, "{position}");
+            assert_eq!(lag.since.is_some(), position != Position::START);
+            assert!(lag.since.is_none_or(|since| since >= recorded_at), "{lag:?}");
+        }
+        let counters = health.counters().unwrap();
+        assert_eq!((counters.batches, counters.batch_events), written);
+        assert_eq!(counters.failovers, 0);
+    }
 }
