@@ -302,14 +302,59 @@ impl Recorded {
     }
 
     /// The payload without its tag, as the API shows it in `data`; made [shallow](document::shallow), so that every
-    /// client can parse it.
+    /// client can parse it. Always an object: what is not tagged by one member, which only another program appends, is
+    /// shown whole, and what is no object as the member `payload` of one.
     ///
     /// # Errors
-    /// When the stored text is not a JSON object.
+    /// When the stored text is not JSON.
     pub fn data(&self) -> Result<Box<RawValue>, serde_json::Error> {
         let payload = document::shallow(&self.payload);
-        let tagged: BTreeMap<String, Box<RawValue>> = serde_json::from_str(&payload)?;
-        let inner = tagged.into_values().next();
-        inner.map_or_else(|| RawValue::from_string("{}".to_owned()), Ok)
+        let tagged = serde_json::from_str::<BTreeMap<String, Box<RawValue>>>(&payload);
+        let shown = match tagged.map(BTreeMap::into_values) {
+            Ok(mut members) if members.len() == 1 => members.next(),
+            _ => None,
+        };
+        let shown = shown.map_or_else(|| RawValue::from_string(payload.into_owned()), Ok)?;
+        if shown.get().starts_with('{') {
+            return Ok(shown);
+        }
+        RawValue::from_string(format!(r#"{{"payload": {}}}"#, shown.get()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    /// Enums without members are texts in serde's form, and other programs tag inside.
+    #[test]
+    fn a_payload_of_any_form_is_shown() {
+        for (payload, shown) in [
+            (r#"{"paused": {"at": 1}}"#, r#"{"at": 1}"#),
+            (r#"{"paused": 1e999}"#, r#"{"payload": 1e999}"#),
+            (r#""Opened""#, r#"{"payload": "Opened"}"#),
+            (r#"{"type": "Opened", "by": "x"}"#, r#"{"type": "Opened", "by": "x"}"#),
+            ("{}", "{}"),
+            (" {} ", "{}"),
+            ("7", r#"{"payload": 7}"#),
+            ("null", r#"{"payload": null}"#),
+            (" [1, 2] ", r#"{"payload": [1, 2]}"#),
+        ] {
+            let recorded = Recorded {
+                position: Position::START,
+                stream: StreamId::system(),
+                version: Version(1),
+                id: EventId(Uuid::nil()),
+                event_type: String::new(),
+                schema_version: 1,
+                recorded_at: Timestamp(1),
+                payload: payload.into(),
+                metadata: "{}".into(),
+                hash: [0; 32],
+            };
+            assert_eq!(recorded.data().expect("JSON").get(), shown);
+        }
     }
 }

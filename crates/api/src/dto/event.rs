@@ -32,7 +32,7 @@ impl TryFrom<&Recorded> for EventView {
     fn try_from(event: &Recorded) -> Result<Self, Problem> {
         let envelope = event.envelope();
         let unreadable = |error: serde_json::Error| {
-            tracing::error!(position = %event.position, %error, "an event's payload is no object");
+            tracing::error!(position = %event.position, %error, "an event's payload is no JSON");
             Problem::unavailable("an event cannot be read")
         };
         Ok(Self {
