@@ -37,6 +37,12 @@ impl StreamId {
     /// Category of the stream of the control plane itself.
     pub const SYSTEM: &'static str = "system";
 
+    /// Whether this version knows the category. A projection that meets another one stops, it never skips.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        [Self::ENTITY, Self::BACKEND, Self::ACCESS, Self::SYSTEM].contains(&&*self.category)
+    }
+
     /// The stream of an entity.
     #[must_use]
     pub fn entity(id: EntityId) -> Self {
@@ -256,6 +262,17 @@ pub enum DecodeError {
         #[source]
         source: serde_json::Error,
     },
+}
+
+impl DecodeError {
+    /// Type of an event that is unknown here; `None` = the payload does not fit its type.
+    #[must_use]
+    pub fn unknown(&self) -> Option<String> {
+        match self {
+            Self::Unknown { event_type, .. } => Some(event_type.clone()),
+            Self::Malformed { .. } => None,
+        }
+    }
 }
 
 impl Recorded {

@@ -57,6 +57,8 @@ pub(crate) async fn livez(app: web::Data<AppState>, request: HttpRequest) -> Htt
 const ANSWER_MAX: Duration = Duration::from_secs(1);
 /// A wall clock that lags more than this is reported; it delays nothing.
 const SKEW_MAX: Duration = Duration::from_secs(1);
+/// Characters of a name that another program may have chosen.
+const NAME_MAX: usize = 100;
 
 fn clock(skew: Duration) -> Check {
     let ok = skew < SKEW_MAX;
@@ -104,6 +106,20 @@ fn nodes(app: &AppState) -> Option<Check> {
     Some(Check { name: "nodes".to_owned(), ok: differing.is_empty(), detail })
 }
 
+/// Why a projection is stopped. Of an event that this version does not know, stream and type are named: a newer version
+/// or another program wrote it, and the service waits for a person.
+fn stop(unknown: Option<(String, String)>) -> String {
+    let Some((stream, event_type)) = unknown else {
+        return "stopped: /v1/projections says why".to_owned();
+    };
+    // Another program may have put any text there.
+    let short = |text: String| text.chars().take(NAME_MAX).collect::<String>();
+    let (stream, event_type) = (short(stream), short(event_type));
+    format!(
+        "stopped: {stream} has an event that is unknown here, {event_type}; /v1/projections says more"
+    )
+}
+
 /// Ready once every projection reached the head that the log had at the start, while the store can serve. Backends that are closed,
 /// streams that were set aside and a wall clock that was set back are shown, but do not make the service unready: the rest of it works.
 #[utoipa::path(
@@ -130,7 +146,7 @@ pub(crate) async fn readyz(app: web::Data<AppState>) -> HttpResponse {
         let ok = reached && status.progress.stopped.is_none();
         ready &= ok;
         let detail = match (status.progress.stopped, status.quarantined.len()) {
-            (Some(_), _) => Some("stopped: /v1/projections says why".to_owned()),
+            (Some(stopped), _) => Some(stop(stopped.unknown)),
             (None, 0) if !reached => Some("replaying".to_owned()),
             (None, 0) => None,
             (None, count) => Some(format!("{count} stream(s) set aside")),
@@ -156,4 +172,21 @@ pub(crate) async fn readyz(app: web::Data<AppState>) -> HttpResponse {
     let observe_only = app.engine.is_observe_only();
     let mut response = if ready { HttpResponse::Ok() } else { HttpResponse::ServiceUnavailable() };
     response.json(Readiness { ready, observe_only, checks })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stop_names_stream_and_type_of_an_unknown_event_and_nothing_else() {
+        assert_eq!(stop(None), "stopped: /v1/projections says why");
+        let unknown = ("account/a".to_owned(), "Opened".repeat(1_000));
+        let said = stop(Some(unknown));
+        assert!(
+            said.starts_with("stopped: account/a has an event that is unknown here, OpenedOpened"),
+            "{said}"
+        );
+        assert!(said.len() < 300, "{said}");
+    }
 }

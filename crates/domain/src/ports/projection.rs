@@ -24,8 +24,9 @@ pub enum ModelError {
         stream: String,
         /// Why.
         message: String,
-        /// Whether this version does not know the event's type: then the projection stops, it never skips.
-        unknown: bool,
+        /// Type of an event that this version does not know, or not in this category: then the projection stops, it
+        /// never skips. `None` = the event is known, and cannot be applied.
+        unknown: Option<String>,
     },
     /// The rebuild is over: another one has begun since, or it was swapped in, or dropped. Begin a new one.
     #[error("another rebuild took the place of this one")]
@@ -36,6 +37,18 @@ pub enum ModelError {
     /// The store did not answer.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl ModelError {
+    /// An event of a category that this version does not know.
+    #[must_use]
+    pub fn unknown_category(recorded: &Recorded) -> Self {
+        Self::Poisoned {
+            stream: recorded.stream.to_string(),
+            message: format!("events of {} are unknown here", recorded.stream.category),
+            unknown: Some(recorded.event_type.clone()),
+        }
+    }
 }
 
 /// A stream whose events a projection cannot apply, set aside so that the others go on.

@@ -88,6 +88,9 @@ impl Executor {
         events: &[Recorded],
         quarantined: &HashSet<String>,
     ) -> Result<(), ModelError> {
+        if let Some(unknown) = events.iter().find(|event| !event.stream.is_known()) {
+            return Err(ModelError::unknown_category(unknown));
+        }
         let by_entity = by_entity(events, quarantined);
         let (mut wake_ups, mut folded, mut stale_names) = (Vec::new(), Vec::new(), Vec::new());
         for (&id, batch) in &by_entity {

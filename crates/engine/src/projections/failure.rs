@@ -26,11 +26,10 @@ pub(super) fn unavailable(error: QueryError) -> ModelError {
 
 pub(super) fn poisoned(recorded: &Recorded, error: QueryError) -> ModelError {
     match error {
-        QueryError::Unreadable(source) => ModelError::Poisoned {
-            stream: recorded.stream.to_string(),
-            message: source.to_string(),
-            unknown: matches!(source, stateward_domain::envelope::DecodeError::Unknown { .. }),
-        },
+        QueryError::Unreadable(source) => {
+            let stream = recorded.stream.to_string();
+            ModelError::Poisoned { stream, message: source.to_string(), unknown: source.unknown() }
+        }
         other => unavailable(other),
     }
 }

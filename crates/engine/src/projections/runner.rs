@@ -25,7 +25,28 @@ pub struct ProjectionProgress {
     /// When that event was recorded; `None` = no event yet, or another process applied it.
     pub recorded_at: Option<Timestamp>,
     /// Why the projection is stopped; `None` = it is running.
-    pub stopped: Option<String>,
+    pub stopped: Option<Stopped>,
+}
+
+/// Why a projection is stopped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stopped {
+    /// In words; may hold texts of the store.
+    pub reason: String,
+    /// Stream and type of the event that this version does not know; `None` = something else stopped it.
+    pub unknown: Option<(String, String)>,
+}
+
+impl Stopped {
+    fn by(error: &ModelError) -> Self {
+        let unknown = match error {
+            ModelError::Poisoned { stream, unknown: Some(event_type), .. } => {
+                Some((stream.clone(), event_type.clone()))
+            }
+            _ => None,
+        };
+        Self { reason: error.to_string(), unknown }
+    }
 }
 
 impl ProjectionProgress {
@@ -112,7 +133,7 @@ impl Runner {
             if self.progress.borrow().position != began {
                 wait = RETRY_MIN;
             }
-            let fatal = matches!(error, ModelError::Poisoned { unknown: true, .. });
+            let fatal = matches!(error, ModelError::Poisoned { unknown: Some(_), .. });
             if fatal || wait >= RETRY_MAX {
                 // A member of a newer version may know the event, and a healthy one may reach the store.
                 self.membership.give_up(&duty);
@@ -123,7 +144,7 @@ impl Runner {
             let position = self.projection.checkpoint().await.ok();
             self.progress.send_modify(|progress| {
                 progress.position = position.unwrap_or(progress.position);
-                progress.stopped = Some(error.to_string());
+                progress.stopped = Some(Stopped::by(&error));
             });
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}

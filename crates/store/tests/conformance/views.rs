@@ -281,11 +281,22 @@ async fn an_unknown_event_stops_it_and_a_broken_one_only_its_stream() {
         let last = events.last().unwrap().position;
         events[0].schema_version = 99;
         let outcome = subject.model.apply(Position::START, last, &events).await;
-        assert!(matches!(outcome, Err(ModelError::Poisoned { unknown: true, .. })), "{outcome:?}");
+        let unknown = |outcome| match outcome {
+            Err(ModelError::Poisoned { stream, unknown: Some(event_type), .. }) => {
+                (stream, event_type)
+            }
+            other => panic!("{other:?}"),
+        };
+        let created = "entity.create_requested".to_owned();
+        assert_eq!(unknown(outcome), (events[0].stream.to_string(), created.clone()));
         events[0].schema_version = 1;
+        let ours = std::mem::replace(&mut events[0].stream.category, "account".to_owned());
+        let outcome = subject.model.apply(Position::START, last, &events).await;
+        assert_eq!(unknown(outcome), (events[0].stream.to_string(), created));
+        events[0].stream.category = ours;
         events[0].payload = "{}".into();
         let outcome = subject.model.apply(Position::START, last, &events).await;
-        let Err(ModelError::Poisoned { stream, unknown: false, message }) = outcome else {
+        let Err(ModelError::Poisoned { stream, unknown: None, message }) = outcome else {
             panic!("{outcome:?}");
         };
         assert_eq!(subject.model.checkpoint().await, Ok(Position::START), "nothing was applied");

@@ -57,7 +57,7 @@ pub(crate) async fn list(
         name: status.name,
         position: status.progress.position.to_string(),
         recorded_at: status.progress.recorded_at.map(time::text),
-        stopped: status.progress.stopped,
+        stopped: status.progress.stopped.map(|stopped| stopped.reason),
         quarantined: status.quarantined,
     };
     let items: Vec<_> = app.engine.projections().await.into_iter().map(view).collect();

@@ -100,6 +100,22 @@ async fn values_of_an_aborted_batch_are_not_kept() {
     assert!(fixture.is_due(1).await);
 }
 
+/// It stops as the read model does: work that an event of another program would cause is not known here.
+#[tokio::test]
+async fn an_event_of_an_unknown_category_stops_it_and_is_named() {
+    let mut fixture = Fixture::with_dependents([true]).await;
+    fixture.append_event(0, completed("id-1", 2, &json!({}))).await;
+    let executor = &fixture.cached.0;
+    let from = executor.checkpoint().await.expect("a queue");
+    let mut events = fixture.log.read_log(from, 1).await.expect("a log").events;
+    let to = events[0].position;
+    events[0].stream = StreamId { category: "account".to_owned(), id: "x".to_owned() };
+    let stopped = executor.apply(from, to, &events).await;
+    let Err(ModelError::Poisoned { stream, unknown, .. }) = stopped else { panic!("{stopped:?}") };
+    assert_eq!((stream.as_str(), unknown.as_deref()), ("account/x", Some("entity.sync_completed")));
+    assert_eq!(executor.checkpoint().await, Ok(from), "nothing was applied");
+}
+
 /// The size goes from 1 to 2 and back while another executor applies the events, so that a dependent is built with 2.
 #[tokio::test]
 async fn values_are_forgotten_where_another_executor_went_on() {

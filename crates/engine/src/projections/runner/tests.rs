@@ -167,7 +167,7 @@ async fn what_stopped_a_projection_is_shown_until_any_process_passes_it() {
     let projection = Arc::new(Elsewhere(Mutex::new(at(5))));
     let clock = ClockAndIds { log_clock: LogClock::from(ManualClock::new()) };
     let (cluster, node) = (Arc::new(SingleNode::default()), NodeDescription::default());
-    let stopped = Some("an unknown type".to_owned());
+    let stopped = Some(Stopped { reason: "an unknown type".to_owned(), unknown: None });
     let runner = Runner {
         log: Arc::new(MemoryLog::new(LogClock::from(ManualClock::new()))),
         projection: projection.clone(),

@@ -6,16 +6,13 @@ use std::sync::{Mutex, PoisonError};
 
 use stateward_domain::entity::EntityEvent;
 use stateward_domain::entity::operation::{OperationRow, OperationStep};
-use stateward_domain::envelope::{DecodeError, Recorded, StreamId};
+use stateward_domain::envelope::{Recorded, StreamId};
 use stateward_domain::id::{EntityId, OperationId, Version};
 use stateward_domain::ports::projection::ModelError;
 use stateward_domain::ports::read_model::EntityRow;
 
 use super::labels_and_counts::{BeforeDelivery, LabelsAndGroup};
 use super::row_cache::{CachedRows, RowCache};
-
-/// Categories of streams that the model ignores: they concern no entity.
-const IGNORED: &[&str] = &[StreamId::BACKEND, StreamId::ACCESS, StreamId::SYSTEM];
 
 /// How rows of entities are found whose first event is in the batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,14 +97,11 @@ fn of_entities<'a>(events: &[&'a Recorded]) -> Result<Vec<(EntityId, &'a Recorde
     for recorded in events {
         match recorded.stream.entity_id() {
             Some(id) => found.push((id, *recorded)),
-            None if IGNORED.contains(&recorded.stream.category.as_str()) => {}
-            None => {
-                return Err(ModelError::Poisoned {
-                    stream: recorded.stream.to_string(),
-                    message: format!("events of {} are unknown here", recorded.stream.category),
-                    unknown: recorded.stream.category != StreamId::ENTITY,
-                });
+            None if recorded.stream.category == StreamId::ENTITY => {
+                return Err(poisoned(recorded, "its id is no entity's".to_owned()));
             }
+            None if recorded.stream.is_known() => {}
+            None => return Err(ModelError::unknown_category(recorded)),
         }
     }
     Ok(found)
@@ -128,17 +122,13 @@ fn fold(
         return Err(poisoned(recorded, format!("version {} is missing", row.version.next())));
     }
     let event: EntityEvent = recorded.decode(EntityEvent::known).map_err(|error| {
-        let unknown = matches!(error, DecodeError::Unknown { .. });
-        ModelError::Poisoned {
-            stream: recorded.stream.to_string(),
-            message: error.to_string(),
-            unknown,
-        }
+        let stream = recorded.stream.to_string();
+        ModelError::Poisoned { stream, message: error.to_string(), unknown: error.unknown() }
     })?;
     steps.extend(row.evolve(recorded, &event));
     Ok(true)
 }
 
 fn poisoned(recorded: &Recorded, message: String) -> ModelError {
-    ModelError::Poisoned { stream: recorded.stream.to_string(), message, unknown: false }
+    ModelError::Poisoned { stream: recorded.stream.to_string(), message, unknown: None }
 }
