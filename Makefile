@@ -26,6 +26,7 @@ lint: ## Format, lints, the register of comments and docs, circles of imports, w
 
 audit: ## Dependencies and spelling
 	cargo deny check bans licenses sources
+	tests/lint/old_sqlite
 	cargo machete
 	typos
 
