@@ -1,6 +1,6 @@
 # `make run` and `make test` need rustup, a C compiler and make. `make check` needs what `make tools` installs.
 
-.PHONY: run test check lint audit tools bench bench-scale test-openapi test-clients test-load test-nodes test-openstack test-postgres-versions test-ha e2e docs snapshots
+.PHONY: run test check lint audit tools bench bench-scale test-openapi test-clients test-load test-nodes test-interop test-openstack test-postgres-versions test-ha e2e docs snapshots
 
 run: ## Build, start, apply the examples
 	cargo run --package stateward -- serve --data ./data --apply examples/basics
@@ -67,6 +67,15 @@ ON_POSTGRES = STATEWARD_TEST_STORE=postgres STATEWARD_TEST_CRASH_POINTS=$(if $(N
 test-nodes: ## The end-to-end suites with the store on PostgreSQL: one node, then three in turn; NODES_TESTS and THREE_TESTS name some
 	$(ON_POSTGRES) cargo test --package stateward --test e2e -- $(NODES_TESTS) $(OF_FILES:%=--skip %)
 	$(ON_POSTGRES) STATEWARD_TEST_NODES=3 cargo test --package stateward --test e2e -- $(THREE_TESTS) $(OF_FILES:%=--skip %) $(OF_ONE_PROCESS:%=--skip %)
+
+# Everything that has sqlx 0.8: a workspace, a lock and a target folder of its own.
+INTEROP_LIVES ?= 1000
+test-interop: ## Programs on cqrs-es and postgres-es beside the product: a reader, a view, foreign appends, the stock peer
+	test -n "$(STATEWARD_BIN)" || cargo build --package stateward
+	cd tests/interop && cargo fmt --all --check
+	cd tests/interop && cargo clippy --locked --workspace --all-targets -- --deny warnings
+	cd tests/interop && cargo build --locked --workspace --bins
+	cd tests/interop && INTEROP_LIVES=$(INTEROP_LIVES) cargo test --locked --workspace
 
 test-postgres-versions: ## The store's suite on each installed PostgreSQL, and on 18 from npm
 	tests/postgres-versions
