@@ -9,6 +9,7 @@ mod example;
 mod faults;
 mod foreign;
 mod lives;
+mod peer;
 mod reader;
 mod view;
 
