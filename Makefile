@@ -33,9 +33,12 @@ audit: ## Dependencies and spelling
 tools: ## Install what `audit` needs
 	cargo install --locked cargo-deny cargo-machete typos-cli
 
+# STORE and PEER_STORE: URLs of two databases on one server of PostgreSQL.
+BENCH_POSTGRES = --store "$(STORE)" --peer-store "$(PEER_STORE)" --peer $(or $(CARGO_TARGET_DIR),tests/interop/target)/release/stock-peer
 bench: ## Measure this machine: requests, latency, convergence, replay; docs/performance.md explains the figures
 	cargo build --release --workspace
-	$(or $(CARGO_TARGET_DIR),target)/release/stateward bench
+	$(if $(STORE),cargo build --release --locked --manifest-path tests/interop/Cargo.toml --package stock-peer)
+	$(or $(CARGO_TARGET_DIR),target)/release/stateward bench $(if $(STORE),$(BENCH_POSTGRES))
 
 N ?= 100000
 bench-scale: ## Measure lists, metrics, start, stop, memory and disk with N entities, against a hundredth of them

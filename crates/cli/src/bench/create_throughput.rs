@@ -11,8 +11,10 @@ use super::{rate, report_progress};
 /// The manifest that is created, and echoed.
 const MANIFEST: &str = r#"{"kind": "fake.thing", "name": "{name}-{number}", "backend": "sandbox",
  "labels": {"team": "storage", "stage": "production"},
- "desired": {"size_gib": 20, "zone": "zone-1", "encrypted": true, "description": "a volume as people declare them",
- "tags": ["backup", "daily"]}}"#;
+ "desired": {desired}}"#;
+/// Its desired state.
+pub(super) const DESIRED: &str = r#"{"size_gib": 20, "zone": "zone-1", "encrypted": true,
+ "description": "a volume as people declare them", "tags": ["backup", "daily"]}"#;
 
 /// Measures the echo, then creates, over so many connections. The creates go to an empty server, which processes them
 /// meanwhile.
@@ -53,11 +55,15 @@ pub(super) async fn measure(
 
 /// The request that creates an entity called `name` and a number; `headers` are further ones, each with its line end.
 pub(super) fn create(folder: &Path, name: &str, headers: &str) -> anyhow::Result<Template> {
-    let token = process_usage::token(folder)?;
+    Ok(create_as(&process_usage::token(folder)?, name, headers))
+}
+
+/// As [`create`], with this token.
+pub(super) fn create_as(token: &str, name: &str, headers: &str) -> Template {
     let headers = format!("authorization: Bearer {token}\r\n{headers}");
-    Ok(Template::post("/v1/entities", &headers, &manifest(name)))
+    Template::post("/v1/entities", &headers, &manifest(name))
 }
 
 fn manifest(name: &str) -> String {
-    MANIFEST.replace("{name}", name)
+    MANIFEST.replace("{name}", name).replace("{desired}", DESIRED)
 }

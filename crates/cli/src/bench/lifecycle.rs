@@ -108,6 +108,11 @@ async fn converge(
     })
 }
 
+/// The number of entities of a server that are `ok`.
+pub(super) async fn ok_entities(server: &Process) -> anyhow::Result<u64> {
+    ok(&mut RawConnection::open(server.address).await?).await
+}
+
 /// The number of entities that are `ok`, from the metrics.
 async fn ok(connection: &mut RawConnection) -> anyhow::Result<u64> {
     let request = b"GET /metrics HTTP/1.1\r\nhost: bench\r\n\r\n";

@@ -4,6 +4,7 @@
 //! - `lifecycle`: latency, convergence, memory, size, replay, rebuild and audit of one server; `fold`: folding alone
 //! - `http`, `load`: the clients; `process_usage`: the servers, with their processor time and memory
 //! - `report`: the figures with their targets, as a table and as JSON
+//! - `peer`: durable creates on PostgreSQL, beside a service that does the least
 //! - `scale`: the cost of lists at a size and at a hundredth of it
 //!
 //! The server is a separate process, so that its processor time is separate from the load's. The clients send
@@ -15,6 +16,7 @@ mod fold;
 mod http;
 mod lifecycle;
 mod load;
+pub(crate) mod peer;
 mod process_usage;
 mod report;
 pub(crate) mod scale;

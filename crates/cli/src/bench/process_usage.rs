@@ -16,7 +16,7 @@ const STOP_MAX: Duration = Duration::from_secs(15);
 const TICKS_PER_SECOND: u64 = 100;
 /// Configuration of the measured server: a backend without latency that allows as many rounds at a time as there are
 /// connections.
-const CONFIG: &str = "[backends.sandbox]\ndriver = \"fake\"\nconcurrency = 64\n";
+pub(super) const CONFIG: &str = "[backends.sandbox]\ndriver = \"fake\"\nconcurrency = 64\n";
 
 /// A process that listens on an address; killed when dropped.
 pub(super) struct Process {
@@ -34,11 +34,21 @@ impl Process {
 
     /// As [`serve`](Self::serve), with this configuration.
     pub(super) async fn serve_with(folder: &Path, settings: &str) -> anyhow::Result<Self> {
+        Self::serve_as(folder, settings, &[]).await
+    }
+
+    /// As [`serve_with`](Self::serve_with), with more arguments.
+    pub(super) async fn serve_as(
+        folder: &Path,
+        settings: &str,
+        arguments: &[&str],
+    ) -> anyhow::Result<Self> {
         std::fs::create_dir_all(folder)?;
         let config = folder.join("stateward.toml");
         std::fs::write(&config, settings)?;
         let mut command = this_binary()?;
         command.args(["serve", "--listen", "127.0.0.1:0", "--config"]).arg(config);
+        command.args(arguments);
         command.arg("--data").arg(data(folder)).env("RUST_LOG", "info").stderr(Stdio::piped());
         let began = Instant::now();
         let mut child = command.spawn().context("the server does not start")?;
@@ -65,6 +75,18 @@ impl Process {
         let mut child = command.arg("bench-echo").stdout(Stdio::piped()).spawn()?;
         let said = child.stdout.take().context("no standard output")?;
         let address = address(said, "http://").await.context("the echo")?;
+        Ok(Self { child, address, started_in: began.elapsed() })
+    }
+
+    /// Starts another program, which prints its address first.
+    pub(super) async fn other(program: &Path, arguments: &[&str]) -> anyhow::Result<Self> {
+        let began = Instant::now();
+        let mut command = Command::new(program);
+        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
+        let child = command.spawn();
+        let mut child = child.with_context(|| format!("cannot start {}", program.display()))?;
+        let said = child.stdout.take().context("no standard output")?;
+        let address = address(said, "http://").await?;
         Ok(Self { child, address, started_in: began.elapsed() })
     }
 
@@ -126,7 +148,18 @@ pub(super) fn cpu(process: &str) -> anyhow::Result<Duration> {
     Ok(Duration::from_millis(times.iter().sum::<u64>() * 1_000 / TICKS_PER_SECOND))
 }
 
-fn this_binary() -> anyhow::Result<Command> {
+/// Processor time of all processes of the machine so far.
+pub(super) fn machine() -> anyhow::Result<Duration> {
+    let stat = std::fs::read_to_string("/proc/stat").context("no /proc")?;
+    let all = stat.lines().next().and_then(|line| line.strip_prefix("cpu "));
+    let times = all.context("/proc/stat is not as it should be")?.split_whitespace();
+    // user, nice, system, idle, iowait, irq, softirq, steal; time of guests is within user.
+    let times = times.take(8).enumerate().filter(|(place, _)| !matches!(place, 3 | 4));
+    let ticks: u64 = times.filter_map(|(_, text)| text.parse::<u64>().ok()).sum();
+    Ok(Duration::from_millis(ticks * 1_000 / TICKS_PER_SECOND))
+}
+
+pub(super) fn this_binary() -> anyhow::Result<Command> {
     let binary = std::env::current_exe().context("this binary has no path")?;
     let mut command = Command::new(binary);
     // The caller's configuration must not apply to the measured server.

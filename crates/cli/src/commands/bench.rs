@@ -9,6 +9,7 @@ use clap::Args;
 use serde::Serialize;
 use stateward_api::Server;
 
+use crate::bench::peer::PeerPlan;
 use crate::bench::{self, BenchPlan};
 use crate::presentation::terminal;
 
@@ -21,7 +22,8 @@ const SCALE_MAX: u64 = 10_000_000;
 #[derive(Args)]
 #[command(
     after_help = "Examples:\n  stateward bench --quick\n  stateward bench --json figures.json --check\n  \
-    stateward bench --scale 100000"
+    stateward bench --scale 100000\n  \
+    stateward bench --store postgres://me@localhost/ours --peer-store postgres://me@localhost/theirs --peer ./stock-peer"
 )]
 pub(crate) struct Bench {
     /// Measure less of everything: in less than 25 s rather than 90 s
@@ -45,6 +47,16 @@ pub(crate) struct Bench {
     /// Measure only what lists, metrics, starts and stops cost with so many entities, against a hundredth of them
     #[arg(long, value_name = "ENTITIES", conflicts_with_all = ["quick", "connections", "seconds", "entities"])]
     scale: Option<u64>,
+    /// Measure only durable creates on PostgreSQL, in the database at this URL, beside the stock peer
+    #[arg(long, value_name = "URL", requires_all = ["peer", "peer_store"],
+        conflicts_with_all = ["connections", "entities", "scale", "check"])]
+    store: Option<String>,
+    /// Program of the stock peer (tests/interop/stock-peer)
+    #[arg(long, value_name = "FILE", requires = "store")]
+    peer: Option<PathBuf>,
+    /// Database of the stock peer
+    #[arg(long, value_name = "URL", requires = "store")]
+    peer_store: Option<String>,
     /// Exit with 1 when a target is missed
     #[arg(long)]
     check: bool,
@@ -67,6 +79,14 @@ impl Bench {
             self.print(&report)?;
             return self.check_targets(report.missed());
         }
+        if let (Some(store), Some(peer_store), Some(peer)) =
+            (&self.store, &self.peer_store, &self.peer)
+        {
+            let (store, peer_store, peer) = (store.clone(), peer_store.clone(), peer.clone());
+            let (folder, time) = (self.folder(), self.time()?);
+            let plan = PeerPlan { folder, store, peer_store, peer, time };
+            return self.print(&bench::peer::run(&plan).await?);
+        }
         let report = bench::run(&self.plan()?).await?;
         self.print(&report)?;
         self.check_targets(&report.missed())
@@ -79,15 +99,18 @@ impl Bench {
     }
 
     fn plan(&self) -> anyhow::Result<BenchPlan> {
-        let (seconds, entities, events) =
-            if self.quick { (1.0, 1_000, 30_000) } else { (3.0, 10_000, 300_000) };
-        let seconds = self.seconds.unwrap_or(seconds);
-        anyhow::ensure!((0.05..=20.0).contains(&seconds), "--seconds is from 0.05 to 20");
+        let (entities, events) = if self.quick { (1_000, 30_000) } else { (10_000, 300_000) };
+        let time = self.time()?;
         let entities = self.entities.unwrap_or(entities);
         anyhow::ensure!((1..=1_000_000).contains(&entities), "--entities is from 1 to 1000000");
-        let time = Duration::from_secs_f64(seconds);
         let connections = self.connections.clone();
         Ok(BenchPlan { folder: self.folder(), connections, time, entities, events })
+    }
+
+    fn time(&self) -> anyhow::Result<Duration> {
+        let seconds = self.seconds.unwrap_or(if self.quick { 1.0 } else { 3.0 });
+        anyhow::ensure!((0.05..=20.0).contains(&seconds), "--seconds is from 0.05 to 20");
+        Ok(Duration::from_secs_f64(seconds))
     }
 
     fn folder(&self) -> PathBuf {
