@@ -16,7 +16,7 @@ EXAMPLES = {"told.rs"}
 
 
 def main():
-    files = [path.relative_to(ROOT).as_posix() for folder in ("crates", "tests") for path in (ROOT / folder).rglob("*.rs")]
+    files = [path.relative_to(ROOT).as_posix() for folder in ("crates", "tests", "examples") for path in (ROOT / folder).rglob("*.rs")]
     missing = 0
     for page in PAGES:
         for number, line in enumerate((ROOT / page).read_text(encoding="utf-8").splitlines(), 1):
