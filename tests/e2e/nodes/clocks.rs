@@ -30,6 +30,10 @@ async fn a_node_whose_clock_is_minutes_off_does_not_start_and_one_that_is_second
         assert_eq!(check["ok"], said.is_none(), "{check:#}");
         let detail = check["detail"].as_str().unwrap_or_default();
         assert!(said.is_none_or(|said| detail.contains(said)), "{check:#}");
+        let stranger = server.client.with_token("").get("/readyz").await.body;
+        let checks = stranger["checks"].as_array().unwrap();
+        let check = checks.iter().find(|check| check["name"] == CHECK).expect("the check");
+        assert!(check["detail"].is_null(), "a stranger learns no more: {check:#}");
         assert!(server.terminate().await.success());
     }
 }

@@ -1,15 +1,17 @@
-//! `/livez` and `/readyz`: probes, without a token.
+//! `/livez` and `/readyz`: probes, which need no token.
 
 use std::time::Duration;
 
 use actix_web::http::Method;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Serialize;
-use stateward_domain::ports::cluster::Role;
+use stateward_domain::access::Role;
+use stateward_domain::ports::cluster;
 use stateward_engine::service::BackendStatus;
 
 use super::resource;
 use crate::app_state::AppState;
+use crate::auth::Caller;
 use crate::server_proof;
 
 pub(super) fn configure(config: &mut web::ServiceConfig) {
@@ -91,7 +93,7 @@ fn nodes(app: &AppState) -> Option<Check> {
             detail: Some(detail.to_owned()),
         });
     }
-    if membership.members().iter().all(|member| member.role == Role::Api) {
+    if membership.members().iter().all(|member| member.role == cluster::Role::Api) {
         let detail = "no live node runs projections and rounds: what is asked for is not done";
         return Some(Check {
             name: "nodes".to_owned(),
@@ -122,16 +124,18 @@ fn stop(unknown: Option<(String, String)>) -> String {
 
 /// Ready once every projection reached the head that the log had at the start, while the store can serve. Backends that are closed,
 /// streams that were set aside and a wall clock that was set back are shown, but do not make the service unready: the rest of it works.
+/// What the store says of itself (hosts, processes, times) is shown to global operators only.
 #[utoipa::path(
     get,
     path = "/readyz",
     operation_id = "readyz",
     tag = "probes",
-    summary = "Whether every read model is where the log was at the start, and what is wrong",
-    security(()),
+    summary = "Whether every read model is where the log was at the start, and what is wrong; to a global operator also what the store says of itself",
+    security((), ("token" = [])),
     responses((status = 200, description = "Ready", body = Readiness), (status = 503, description = "Not yet", body = Readiness)),
 )]
-pub(crate) async fn readyz(app: web::Data<AppState>) -> HttpResponse {
+pub(crate) async fn readyz(app: web::Data<AppState>, caller: Option<Caller>) -> HttpResponse {
+    let operates = caller.is_some_and(|caller| caller.require_global(Role::Operator).is_ok());
     let mut checks = Vec::new();
     let mut ready = true;
     // Without a token, a class of fault and no text of the store: that stands in `/v1/projections` and in the log.
@@ -154,7 +158,7 @@ pub(crate) async fn readyz(app: web::Data<AppState>) -> HttpResponse {
         checks.push(Check { name: format!("projection/{}", status.name), ok, detail });
     }
     // A node that answers requests only never speaks to a backend.
-    let works = app.engine.membership().role() != Role::Api;
+    let works = app.engine.membership().role() != cluster::Role::Api;
     for status in app.engine.backend_statuses().into_iter().filter(|_| works) {
         let detail =
             status.unavailable.as_ref().and_then(|closed| serde_json::to_string(closed).ok());
@@ -164,7 +168,8 @@ pub(crate) async fn readyz(app: web::Data<AppState>) -> HttpResponse {
     checks.push(queue(&app));
     for fact in app.engine.store_health().await {
         ready &= fact.ok || !fact.serious;
-        checks.push(Check { name: fact.name.to_owned(), ok: fact.ok, detail: None });
+        let detail = fact.detail.filter(|_| operates);
+        checks.push(Check { name: fact.name.to_owned(), ok: fact.ok, detail });
     }
     ready &= app.engine.membership().is_current();
     checks.extend(nodes(&app));
