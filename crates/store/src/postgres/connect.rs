@@ -176,6 +176,10 @@ impl Database {
         }
     }
 
+    fn is_superseded(&self) -> bool {
+        self.0.superseded.borrow().is_some()
+    }
+
     pub(super) fn counters(&self) -> &Counters {
         &self.0.counters
     }
@@ -209,7 +213,8 @@ impl Database {
             let found = timeout_at(deadline, self.primary()).await;
             let primary = match found {
                 Ok(Ok(primary)) => primary,
-                Ok(Err(_)) if Instant::now() < deadline => continue,
+                // A superseded process finds no primary any more: to search on would only spin.
+                Ok(Err(_)) if Instant::now() < deadline && !self.is_superseded() => continue,
                 Ok(Err(reasons)) => return Err(StoreError::unavailable(reasons)),
                 Err(_) => {
                     let known = self.fault().unwrap_or_else(|| "no primary answered".to_owned());

@@ -135,6 +135,11 @@ impl Session {
         &mut self.connection
     }
 
+    /// Gives up the primary, as when a connection to it breaks: the next call searches, and checks what it finds.
+    pub(super) fn give_up(&self, reason: &str) {
+        self.primary.lose(reason);
+    }
+
     /// Every statement on [`raw`](Self::raw) has ended.
     pub(super) fn done(&mut self) {
         self.clean = true;

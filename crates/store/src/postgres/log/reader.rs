@@ -169,8 +169,15 @@ impl LogReader {
     /// Reads from the end up to a new horizon.
     async fn advance(&self) -> Result<(), StoreError> {
         let mut session = self.0.database.session().await?;
-        let drawn = sqlx::query_as("SELECT horizon_v1(), last_value FROM blocks");
-        let (horizon, drawn): (i64, i64) = session.fetch_one(drawn).await.map_err(store_error)?;
+        let drawn = "SELECT horizon_v1(), last_value, (SELECT epoch FROM log) FROM blocks";
+        let drawn = session.fetch_one(sqlx::query_as(drawn)).await.map_err(store_error)?;
+        let (horizon, drawn, epoch): (i64, i64, i64) = drawn;
+        if epoch != i64::from(self.0.epoch) {
+            // Another process missed events after this one had met the database again: the search for the primary finds
+            // that out, and says what it means.
+            session.give_up("the log began another epoch");
+            return Err(StoreError::unavailable("the log began another epoch"));
+        }
         self.0.database.note_horizon(horizon, drawn);
         loop {
             let query = sqlx::query_as(AssertSqlSafe(PAGE_BELOW.as_str()))
