@@ -23,6 +23,11 @@ macro_rules! stored_names_of_control_events {
                 schema_version == 1
                     && matches!(event_type, $(concat!($category, ".", $name))|*)
             }
+
+            /// All stored names.
+            #[cfg(test)]
+            pub(crate) const NAMES: &'static [&'static str] =
+                &[$(concat!($category, ".", $name)),*];
         }
 
         impl cqrs_es::DomainEvent for $event {

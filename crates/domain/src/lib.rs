@@ -7,6 +7,7 @@
 pub mod access;
 pub mod audit;
 pub mod backend;
+pub mod catalogue;
 pub mod cloud_event;
 mod control_event;
 pub mod document;

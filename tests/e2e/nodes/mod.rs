@@ -9,6 +9,7 @@ mod held;
 mod linearizable;
 mod losses;
 mod order;
+mod upgrade;
 mod verbs;
 mod work;
 

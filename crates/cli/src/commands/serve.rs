@@ -107,6 +107,7 @@ impl Serve {
                     Broken::Unwritable(_) => Err(error),
                 }
             }
+            why = running.barred() => Err(anyhow::anyhow!("{why}")),
             never = reload_on_hangup(&running) => match never {},
             outcome = welcome(&running, manifests.as_deref()) => match outcome {
                 Err(error) => Err(error),

@@ -92,7 +92,7 @@ pub(crate) async fn start(
     let files = FileConfiguration::new(source, &directory);
     let node = NodeDescription { name: node, role, version: env!("CARGO_PKG_VERSION").to_owned() };
     let engine = engine(config, files, &store, (clock, node), observe_only)?;
-    engine.begin(store.life).await.context("cannot read who may come in")?;
+    engine.begin(store.life).await.context("cannot begin")?;
     let (token, admin) = administrator::of(config, &directory, &engine).await?;
     let head_at_start = log.head().await?;
     let app = AppState::new(stateward_api::AppParts {
@@ -183,6 +183,11 @@ impl RunningServer {
     /// Resolves when the store is broken and the process has to end.
     pub(crate) async fn broken(&self) -> Broken {
         self.store.broken().await
+    }
+
+    /// Resolves when this process may not work on the store any more, and has to end.
+    pub(crate) async fn barred(&self) -> String {
+        self.engine.membership().barred().await
     }
 
     /// Shuts down in order: HTTP server, rounds, then the files.

@@ -42,7 +42,7 @@ pub struct Member {
     pub role: Role,
     /// Version of its binary.
     pub version: String,
-    /// The newest catalogue of event types that it reads: an event type is written only once every member knows it.
+    /// The [catalogue](crate::catalogue) that it reads.
     pub knows: u32,
     /// The last event that it has seen.
     pub seen: Position,
@@ -80,6 +80,7 @@ pub trait Cluster: Send + Sync {
     /// Idempotent. A member that does not call it again is dropped after a time that the adapter sets.
     ///
     /// # Errors
+    /// [`StoreError::Fatal`] when the catalogue was [raised](Self::raise_catalogue) above what `me` reads, else
     /// [`StoreError`].
     async fn beat(&self, me: &Member) -> Result<Vec<Member>, StoreError>;
 
@@ -88,6 +89,13 @@ pub trait Cluster: Send + Sync {
     /// # Errors
     /// [`StoreError`]: the duty may have been taken.
     async fn hold(&self, me: NodeId, duty: &Duty, duration: Duration) -> Result<bool, StoreError>;
+
+    /// Makes `catalogue` the least that a member has to read; false, and nothing changed, while a member that lives reads
+    /// less. After true no process can join that reads less. Idempotent; the catalogue never sinks.
+    ///
+    /// # Errors
+    /// [`StoreError`]: it may have been raised.
+    async fn raise_catalogue(&self, catalogue: u32) -> Result<bool, StoreError>;
 
     /// Gives all duties of the process back and removes it from the members. Idempotent.
     ///

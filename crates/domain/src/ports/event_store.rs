@@ -108,6 +108,13 @@ pub enum AppendError {
     /// The connection broke in the commit: repeat the append with the same event ids to learn the outcome.
     #[error("the outcome of the commit is unknown")]
     OutcomeUnknown,
+    /// A process that shares the log cannot read an event of the append. Nothing was written; the same append may succeed
+    /// once that process has ended. No store answers so: the engine does, before it appends.
+    #[error("a node of an older version runs, which cannot read {event_type}")]
+    Unreadable {
+        /// The type that it does not know.
+        event_type: String,
+    },
     /// The store did not answer. Nothing was written.
     #[error(transparent)]
     Store(#[from] StoreError),

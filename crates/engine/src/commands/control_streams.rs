@@ -2,7 +2,6 @@
 //! in the same way.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use stateward_domain::access::{Access, AccessEvent};
 use stateward_domain::backend::{Backend, BackendEvent};
@@ -10,12 +9,13 @@ use stateward_domain::entity::claims;
 use stateward_domain::envelope::{DomainEvent, Envelope, NewEvent, Recorded, StreamId};
 use stateward_domain::id::Version;
 use stateward_domain::ports::event_store::{
-    Append, AppendError, Appended, EventStore, Holder, may_have_more,
+    Append, AppendError, EventStore, Holder, may_have_more,
 };
 use stateward_domain::system::{System, SystemEvent};
 use stateward_domain::time::Timestamp;
 
 use crate::clock::ClockAndIds;
+use crate::commands::appender::Appender;
 use crate::commands::idempotency::first_request;
 use crate::error::{CommandError, QueryError};
 
@@ -99,14 +99,15 @@ pub struct StreamChange<S> {
 #[derive(Clone)]
 pub struct ControlStreams {
     log: Arc<dyn EventStore>,
+    appender: Appender,
     clock: ClockAndIds,
 }
 
 impl ControlStreams {
-    /// Reads and writes `log`.
+    /// Reads `log`, and writes it by `appender`.
     #[must_use]
-    pub fn new(log: Arc<dyn EventStore>, clock: ClockAndIds) -> Self {
-        Self { log, clock }
+    pub fn new(log: Arc<dyn EventStore>, appender: Appender, clock: ClockAndIds) -> Self {
+        Self { log, appender, clock }
     }
 
     /// Folds `stream`; the default state when it is empty.
@@ -233,7 +234,7 @@ impl ControlStreams {
                 return Ok(StreamChange { state, repeats });
             }
             let append = self.encoded::<S>(stream, state.version(), &events, envelope)?;
-            match append_until_known(&*self.log, append).await {
+            match self.appender.append(append).await {
                 Ok(_) => {
                     for event in &events {
                         state.evolve(event);
@@ -284,23 +285,4 @@ pub(crate) async fn read_event(
         .await?
         .pop()
         .ok_or_else(|| QueryError::Unavailable("the first request is not visible yet".to_owned()))
-}
-
-/// Appends, and resolves an unknown outcome by sending the same events again, which the log recognises by their ids.
-///
-/// # Errors
-/// As [`EventStore::append`]; [`AppendError::OutcomeUnknown`] only after several attempts.
-pub(crate) async fn append_until_known(
-    log: &dyn EventStore,
-    append: Append,
-) -> Result<Appended, AppendError> {
-    let mut wait = Duration::from_millis(10);
-    for _ in 0..7 {
-        match log.append(append.clone()).await {
-            Err(AppendError::OutcomeUnknown) => tokio::time::sleep(wait).await,
-            outcome => return outcome,
-        }
-        wait *= 2;
-    }
-    log.append(append).await
 }

@@ -1,5 +1,6 @@
 //! Commands: fold, decide, append; on a conflict, fold and decide again.
 
+pub mod appender;
 pub mod control_streams;
 pub mod idempotency;
 
@@ -16,7 +17,8 @@ use stateward_domain::ports::event_store::{Append, AppendError, EventStore, Hold
 use stateward_domain::time::Timestamp;
 
 use crate::clock::ClockAndIds;
-use crate::commands::control_streams::{append_until_known, read_event};
+use crate::commands::appender::Appender;
+use crate::commands::control_streams::read_event;
 use crate::commands::idempotency::first_request;
 use crate::entity_repository::{EntityRepository, decode};
 use crate::error::{CommandError, QueryError};
@@ -40,6 +42,7 @@ pub struct CommandOutcome {
 #[derive(Clone)]
 pub struct Commands {
     log: Arc<dyn EventStore>,
+    appender: Appender,
     entities: EntityRepository,
     clock: ClockAndIds,
     waiters: Waiters,
@@ -49,15 +52,16 @@ impl Commands {
     /// Attempts per command: each conflict with a concurrent append costs one.
     const TRIES: u32 = 50;
 
-    /// Appends to `log` what it decides on `entities`.
+    /// Appends to `log`, by `appender`, what it decides on `entities`.
     #[must_use]
     pub fn new(
         log: Arc<dyn EventStore>,
+        appender: Appender,
         entities: EntityRepository,
         clock: ClockAndIds,
         waiters: Waiters,
     ) -> Self {
-        Self { log, entities, clock, waiters }
+        Self { log, appender, entities, clock, waiters }
     }
 
     /// Carries out `intent` on entity `id`. After `Ok` its events are durable. A repeated request (same idempotency key
@@ -183,7 +187,7 @@ impl Commands {
                 .collect::<Result<_, _>>()?,
             claims,
         };
-        let appended = match append_until_known(&*self.log, append).await {
+        let appended = match self.appender.append(append).await {
             Ok(appended) => appended,
             Err(error) => return Ok(Err(error)),
         };

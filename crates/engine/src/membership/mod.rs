@@ -23,11 +23,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::backends::{Backend, Backends};
 use crate::clock::ClockAndIds;
+use crate::commands::appender;
 use duties::HeldDuties;
 use shares::share;
 
-/// Newest catalogue of event types that this version reads; it rises with each new type.
-pub const CATALOGUE: u32 = 1;
 /// Time between two heartbeats.
 pub const BEAT: Duration = Duration::from_secs(3);
 /// A member that heard nothing for as long has no share of a rate: the others may count it as gone soon after.
@@ -80,6 +79,8 @@ pub struct Membership {
     /// When the access stream was asked for whose end is in force here; `None` = it was not read yet.
     confirmed_at: watch::Sender<Option<Duration>>,
     left: AtomicBool,
+    /// Why this process may not be a member any more.
+    barred: watch::Sender<Option<String>>,
     duties: HeldDuties,
 }
 
@@ -101,6 +102,7 @@ impl Membership {
             beat_now: Notify::new(),
             confirmed_at: watch::Sender::default(),
             left: AtomicBool::new(false),
+            barred: watch::Sender::default(),
             duties: HeldDuties::default(),
         }
     }
@@ -188,6 +190,10 @@ impl Membership {
     pub(crate) async fn run(&self, backends: Backends, shutdown: CancellationToken) {
         loop {
             if let Err(error) = self.beat(&backends).await {
+                if matches!(error, StoreError::Fatal { .. }) {
+                    self.barred.send_replace(Some(error.to_string()));
+                    return;
+                }
                 tracing::warn!(%error, "the cluster does not answer: this node takes no new work meanwhile");
             }
             self.renew_standing().await;
@@ -197,6 +203,17 @@ impl Membership {
                 () = self.beat_now.notified() => {}
                 () = shutdown.cancelled() => return,
             }
+        }
+    }
+
+    /// Resolves with the reason when this process may not be a member any more, and has to end.
+    pub async fn barred(&self) -> String {
+        let mut barred = self.barred.subscribe();
+        let reason = barred.wait_for(Option::is_some).await.map(|reason| reason.clone());
+        match reason {
+            Ok(Some(reason)) => reason,
+            // The sender lives as long as this does.
+            _ => std::future::pending().await,
         }
     }
 
@@ -235,7 +252,7 @@ impl Membership {
             name: self.description.name.clone(),
             role: self.description.role,
             version: self.description.version.clone(),
-            knows: CATALOGUE,
+            knows: appender::readable(),
             seen: *self.seen.borrow(),
             backends: digests,
             observe_only: self.observe_only.load(Ordering::Acquire),

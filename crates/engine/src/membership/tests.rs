@@ -50,6 +50,11 @@ impl Cluster for FakeCluster {
         Ok(!self.taken.lock().unwrap().contains(duty))
     }
 
+    async fn raise_catalogue(&self, catalogue: u32) -> Result<bool, StoreError> {
+        self.answers()?;
+        Ok(self.others.lock().unwrap().iter().all(|other| other.knows >= catalogue))
+    }
+
     async fn leave(&self, _: NodeId) -> Result<(), StoreError> {
         self.answers()
     }

@@ -38,6 +38,7 @@ use crate::admission::compiled_schemas::{InvalidSchema, Kinds};
 use crate::backends::Backends;
 use crate::clock::ClockAndIds;
 use crate::commands::Commands;
+use crate::commands::appender::Appender;
 use crate::commands::control_streams::ControlStreams;
 use crate::commands::idempotency::IdempotencyPermits;
 use crate::entity_repository::EntityRepository;
@@ -150,13 +151,15 @@ impl Engine {
         let store = parts.store;
         let entities = EntityRepository::new(Arc::clone(&store.log), Arc::clone(&store.views));
         let waiters = Waiters::default();
+        let appender = Appender::new(Arc::clone(&store.log), Arc::clone(&store.cluster));
         let commands = Commands::new(
             Arc::clone(&store.log),
+            appender.clone(),
             entities.clone(),
             parts.clock.clone(),
             waiters.clone(),
         );
-        let control = ControlStreams::new(Arc::clone(&store.log), parts.clock.clone());
+        let control = ControlStreams::new(Arc::clone(&store.log), appender, parts.clock.clone());
         let Configuration { backends, namespaces, secrets } = parts.configuration;
         let access = AccessControl::new(control.clone(), parts.clock.clone(), namespaces);
         let known = Arc::new(Secrets::default());

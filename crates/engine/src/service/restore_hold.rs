@@ -16,15 +16,17 @@ use crate::error::{CommandError, QueryError};
 const ACTOR: &str = "restore";
 
 impl Engine {
-    /// Brings namespaces, tokens and the restore hold into memory. `life`: what the store knows of its log; a hold that is
+    /// Joins the processes of the store, and brings namespaces, tokens and the restore hold into memory. `life`: what the store knows of its log; a hold that is
     /// marked there is recorded in the log, once for each epoch. Called before requests are answered and before
     /// [`run`](Self::run). Idempotent.
     ///
     /// # Errors
-    /// [`QueryError::Store`]; then nothing may act.
+    /// [`QueryError::Store`]; then nothing may act. A fatal one when the log may have events that this version cannot
+    /// read.
     pub async fn begin(&self, life: LogLife) -> Result<(), CommandError> {
-        self.access().load().await?;
         let shared = &self.inner.shared;
+        shared.membership.beat(&self.inner.backends).await?;
+        self.access().load().await?;
         let held = if life.held { self.hold(life.held_epoch).await? } else { None };
         let system = match held {
             Some(system) => Some(system),

@@ -22,7 +22,7 @@ const GONE_AFTER: Duration = Duration::from_secs(15);
 /// Heartbeats are one after another: of two members that join at once, the second sees the first, so they never both take
 /// themselves for the only one. `OFFSET 0` keeps the lock before the function, whose statements have snapshots of their own.
 const BEAT: &str = "SELECT o_id, o_name, o_role, o_version, o_knows, o_seen, o_backends, \
-     o_observe_only, stateward_views.clock_or($10) \
+     o_observe_only, stateward_views.clock_or($10), (SELECT catalogue FROM stateward.log) \
      FROM (SELECT 1 AS one FROM pg_advisory_xact_lock(x'535457424541'::bigint) OFFSET 0) turn, \
      LATERAL stateward_views.beat_v3($1, $2, $3, $4, $5 * turn.one, $6, $7, $8, $9, $10, $11)";
 
@@ -54,8 +54,8 @@ impl Members {
 
 /// A stored member.
 type MemberRow = (Uuid, String, String, String, i64, String, String, bool);
-/// A stored member with the clock of leases.
-type TimedRow = (Uuid, String, String, String, i64, String, String, bool, i64);
+/// A stored member with the clock of leases and the log's catalogue.
+type BeatRow = (Uuid, String, String, String, i64, String, String, bool, i64, i64);
 
 fn member(row: MemberRow) -> Result<Member, StoreError> {
     let (id, name, role, version, knows, seen, backends, observe_only) = row;
@@ -103,6 +103,18 @@ fn duty_name(duty: &Duty) -> String {
     }
 }
 
+/// The log may hold events that this process cannot read.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the log has events of catalogue {found}, this version reads {known}: use a newer stateward"
+)]
+pub(super) struct NewerCatalogue {
+    /// The log's.
+    pub(super) found: i64,
+    /// This process's.
+    pub(super) known: u32,
+}
+
 #[async_trait]
 impl Cluster for Members {
     fn is_shared(&self) -> bool {
@@ -126,12 +138,16 @@ impl Cluster for Members {
             .bind(micros(GONE_AFTER))
             .bind(self.leases.now())
             .bind(expected);
-        let rows: Vec<TimedRow> = session.fetch_all(query).await.map_err(store_error)?;
+        let rows: Vec<BeatRow> = session.fetch_all(query).await.map_err(store_error)?;
         if let Some(row) = rows.first() {
             self.prediction.observe(row.8, self.steady());
+            if row.9 > i64::from(me.knows) {
+                let (found, known) = (row.9, me.knows);
+                return Err(StoreError::fatal(NewerCatalogue { found, known }));
+            }
         }
         let rows = rows.into_iter();
-        rows.map(|(id, name, role, version, knows, seen, backends, observe_only, _)| {
+        rows.map(|(id, name, role, version, knows, seen, backends, observe_only, ..)| {
             member((id, name, role, version, knows, seen, backends, observe_only))
         })
         .collect()
@@ -145,6 +161,15 @@ impl Cluster for Members {
             .bind(self.leases.now());
         let (held,): (bool,) = self.database.fetch_one(query).await?;
         Ok(held)
+    }
+
+    async fn raise_catalogue(&self, catalogue: u32) -> Result<bool, StoreError> {
+        let query = sqlx::query_as("SELECT stateward.raise_catalogue_v1($1, $2, $3)")
+            .bind(i64::from(catalogue))
+            .bind(self.leases.now())
+            .bind(micros(GONE_AFTER));
+        let (raised,): (bool,) = self.database.fetch_one(query).await?;
+        Ok(raised)
     }
 
     async fn leave(&self, me: NodeId) -> Result<(), StoreError> {

@@ -24,6 +24,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (3, "lost_events", include_str!("../../../../migrations/postgres/0003_lost_events.sql")),
     (4, "clock_steps", include_str!("../../../../migrations/postgres/0004_clock_steps.sql")),
     (5, "grants", include_str!("../../../../migrations/postgres/0005_grants.sql")),
+    (6, "catalogue", include_str!("../../../../migrations/postgres/0006_catalogue.sql")),
 ];
 
 /// Where sqlx records what was applied.
@@ -113,10 +114,20 @@ pub(super) async fn check(
         .fetch_one(&mut *connection)
         .await
         .map_err(failed)?;
-    if applied != newest() {
+    if !lives_beside(connection, applied).await.map_err(failed)? {
         return Err(other_version(database, applied));
     }
     continued(connection, database).await
+}
+
+/// Whether this version may start on the schema at `applied`: its own, or a newer one that still knows it.
+async fn lives_beside(connection: &mut PgConnection, applied: i64) -> Result<bool, sqlx::Error> {
+    if applied <= newest() {
+        return Ok(applied == newest());
+    }
+    let oldest: i64 =
+        sqlx::query_scalar("SELECT oldest_schema FROM stateward.log").fetch_one(connection).await?;
+    Ok(newest() >= oldest)
 }
 
 /// The identity of the log in `database`, as it is: also of one that is fenced or was moved. Changes nothing.

@@ -62,6 +62,17 @@ async fn the_only_member_takes_and_keeps_every_duty() {
 }
 
 #[tokio::test]
+async fn the_only_member_raises_the_catalogue_to_what_it_reads() {
+    for Subject { name, cluster, .. } in subjects().await {
+        cluster.beat(&Member { knows: 2, ..member(1) }).await.unwrap();
+        for _ in 0..2 {
+            assert_eq!(cluster.raise_catalogue(2).await, Ok(true), "{name}");
+        }
+        cluster.beat(&Member { knows: 2, ..member(1) }).await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn what_a_member_gives_back_the_next_one_gets() {
     for Subject { name, cluster, .. } in subjects().await {
         let (me, next) = (member(1), member(2));

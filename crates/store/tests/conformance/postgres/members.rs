@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use stateward_domain::id::{BackendName, Position};
 use stateward_domain::ports::cluster::{Cluster, Duty, Member, NodeId, Role};
+use stateward_domain::ports::store_error::StoreError;
 use stateward_domain::time::LogClock;
 use stateward_store::postgres::{LeaseClock, Members};
 use uuid::Uuid;
@@ -96,4 +97,34 @@ async fn of_many_that_want_a_duty_at_once_one_gets_it() {
     }
     let held = tasks.join_all().await;
     assert_eq!(held.iter().filter(|held| **held).count(), 1);
+}
+
+#[tokio::test]
+async fn the_catalogue_is_raised_once_every_member_reads_it_and_bars_those_that_do_not() {
+    let Some(database) = test_database() else { return };
+    let (cluster, clock) = processes(&database.await, 2).await;
+    let newer = Member { knows: 4, ..member(1) };
+    let older = member(2);
+    cluster[0].beat(&newer).await.unwrap();
+    cluster[1].beat(&older).await.unwrap();
+    for _ in 0..2 {
+        assert_eq!(cluster[0].raise_catalogue(4).await, Ok(false), "a member reads 3");
+    }
+    assert_eq!(cluster[0].raise_catalogue(3).await, Ok(true), "all read that");
+    cluster[1].beat(&older).await.unwrap();
+    clock.advance(Duration::from_secs(14));
+    cluster[0].beat(&newer).await.unwrap();
+    assert_eq!(cluster[0].raise_catalogue(4).await, Ok(false), "it may live");
+    clock.advance(Duration::from_secs(1));
+    for _ in 0..2 {
+        assert_eq!(cluster[0].raise_catalogue(4).await, Ok(true), "it has not beaten for 15 s");
+    }
+    let Err(StoreError::Fatal { source }) = cluster[1].beat(&older).await else {
+        panic!("it is a member");
+    };
+    let said = source.to_string();
+    assert!(said.contains("catalogue 4") && said.contains("reads 3"), "{said}");
+    assert_eq!(cluster[0].raise_catalogue(2).await, Ok(true));
+    assert!(cluster[1].beat(&older).await.is_err(), "it never sinks");
+    cluster[0].beat(&newer).await.unwrap();
 }

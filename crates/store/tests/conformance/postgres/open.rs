@@ -37,11 +37,6 @@ async fn a_schema_that_cannot_be_used_is_named_and_left_as_it_is() {
     log.close().await;
     for (damage, repair, named) in [
         (
-            "INSERT INTO stateward.migrations VALUES (999, 'later', now(), true, '', 0)",
-            "DELETE FROM stateward.migrations WHERE version = 999",
-            "999",
-        ),
-        (
             "REVOKE INSERT ON stateward.events FROM stateward",
             "GRANT INSERT ON stateward.events TO stateward",
             "INSERT ON stateward.events",
@@ -262,4 +257,17 @@ async fn a_newer_or_damaged_schema_is_not_migrated() {
         assert_eq!(applied().await, found, "nothing was changed");
         run(&owner, repair).await;
     }
+}
+
+#[tokio::test]
+async fn a_newer_schema_says_which_older_versions_may_start_beside_it() {
+    let Some(database) = test_database() else { return };
+    let database = database.await;
+    let owner = database.owner().await;
+    run(&owner, "INSERT INTO stateward.migrations VALUES (999, 'later', now(), true, '', 0)").await;
+    let open = async || Log::open(database.connect().await, ManualClock::new()).await;
+    open().await.expect("it still knows this version");
+    run(&owner, "UPDATE stateward.log SET oldest_schema = 999").await;
+    let line = open().await.err().expect("it knows this version no more").to_string();
+    assert!(line.contains("999") && !line.contains('\n'), "{line}");
 }
