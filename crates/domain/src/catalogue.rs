@@ -6,7 +6,7 @@
 /// The catalogue of this version.
 pub const NEWEST: u32 = FIRST;
 
-/// The catalogue of every type that [`LATER`] does not name.
+/// The first catalogue: that of every type which no later one brought.
 pub const FIRST: u32 = 1;
 
 /// Types that came later: stored name, schema version, and the catalogue that brought them.

@@ -97,7 +97,7 @@ pub struct Shared {
     pub sweep_interval: Duration,
     /// Set = only observe: nothing is changed on any backend before a person allows it.
     pub observe_only: Arc<AtomicBool>,
-    /// See [`Shared::log_cut_at`], in microseconds; [`NEVER_CUT`] = never.
+    /// The newest time at which the log was cut, in microseconds; the smallest number = never.
     pub log_cut: AtomicI64,
     /// Progress of this process's executor.
     pub executor: watch::Sender<ProjectionProgress>,
