@@ -47,6 +47,11 @@ impl Setup {
         setup
     }
 
+    /// Whether the store is one that several processes may share.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.database.is_some()
+    }
+
     /// A folder of one more node of `database`, whose configuration file holds `config`; `token`: the configured first
     /// administrator's, `None` = of a file.
     pub(crate) fn sharing(database: &Arc<Database>, config: &str, token: Option<&str>) -> Self {
