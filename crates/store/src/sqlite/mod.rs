@@ -61,10 +61,9 @@ pub struct Store {
     pub audit: Arc<Auditor>,
     /// The hold of a restored store.
     pub restore_hold: Arc<RestoreHoldFile>,
-    /// Whether the restore hold is set: the log was restored, imported, or is older than its recorded head. Then
-    /// nothing should act on backends before a person lifts the hold.
-    pub observe_only: bool,
-    life: LogLife,
+    /// The present life of the log. Under the restore hold the log was restored, imported, or is older than its recorded
+    /// head: then nothing should act on backends before a person lifts the hold.
+    pub life: LogLife,
     log_id: LogId,
     broken: tokio::sync::watch::Receiver<Option<Broken>>,
     inodes: Arc<Inodes>,

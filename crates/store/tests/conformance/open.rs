@@ -129,7 +129,7 @@ async fn what_was_appended_is_there_after_a_reopen_and_positions_stay_valid() {
     let store = open(directory.path()).await.unwrap();
     assert_eq!(store.log.head().await, Ok(last));
     assert_eq!(store.log.read_log(Position::START, 10).await.unwrap().events.len(), 3);
-    assert!(!store.observe_only);
+    assert!(!store.life.held);
 }
 
 #[tokio::test]
@@ -142,17 +142,17 @@ async fn views_of_another_log_or_ahead_of_it_are_dropped_and_said_so() {
     store.close().await;
     drop(store);
     let store = open(directory.path()).await.unwrap();
-    assert!(store.observe_only);
+    assert!(store.life.held);
     assert_eq!(Projection::checkpoint(&*store.entities).await, Ok(Position::START));
     store.close().await;
     drop(store);
 
     let store = open(directory.path()).await.unwrap();
-    assert!(store.observe_only, "a restart is no person's word");
+    assert!(store.life.held, "a restart is no person's word");
     store.close().await;
     drop(store);
     std::fs::remove_file(directory.path().join("put-back")).unwrap();
-    assert!(!open(directory.path()).await.unwrap().observe_only);
+    assert!(!open(directory.path()).await.unwrap().life.held);
 }
 
 #[tokio::test]
@@ -164,6 +164,6 @@ async fn deleted_views_are_made_anew_without_alarm() {
     drop(store);
     std::fs::remove_file(directory.path().join("views.db")).unwrap();
     let store = open(directory.path()).await.unwrap();
-    assert!(!store.observe_only);
+    assert!(!store.life.held);
     assert_eq!(Projection::checkpoint(&*store.entities).await, Ok(Position::START));
 }

@@ -32,7 +32,7 @@ impl Fixture {
         end(store).await;
         std::fs::copy(directory.path().join("events.db"), &copy).unwrap();
         let store = open(directory.path()).await;
-        assert!(!store.observe_only, "a stop is none");
+        assert!(!store.life.held, "a stop is none");
         let newest = store.log.append(append("a", 2, 11, 3, vec![])).await.unwrap().position;
         let from = Projection::checkpoint(&*store.entities).await.unwrap();
         store.entities.apply(from, newest, &[]).await.unwrap();
@@ -68,7 +68,7 @@ async fn end(store: Store) {
 
 /// Old positions are rejected, also when the log has grown past them again, and the hold is set.
 async fn assert_new_epoch(fixture: &Fixture, store: &Store) {
-    assert!(store.observe_only, "it acts on backends with a log that was put back");
+    assert!(store.life.held, "it acts on backends with a log that was put back");
     let head = store.log.head_of(&crate::support::stream("a")).await.unwrap();
     store.log.append(append("a", head.0, 900 + u128::from(head.0), 9, vec![])).await.unwrap();
     for old in [fixture.common, fixture.newest] {
@@ -90,11 +90,11 @@ async fn a_put_back_log_beside_views_that_know_more_begins_a_new_epoch() {
     again.lifetime.close().await;
     drop(again);
     let again = open(fixture.directory.path()).await;
-    assert!(again.observe_only, "a restart is no person's word");
+    assert!(again.life.held, "a restart is no person's word");
     assert_eq!(again.log.head().await.unwrap().epoch, epoch, "and no new life either");
     again.restore_hold.clear().await.unwrap();
     end(again).await;
-    assert!(!open(fixture.directory.path()).await.observe_only);
+    assert!(!open(fixture.directory.path()).await.life.held);
 }
 
 /// A hold that a person set by hand, or that is of a log that was copied elsewhere, is of no epoch.
@@ -121,7 +121,7 @@ async fn a_log_that_was_put_back_beside_views_as_old_as_it_begins_a_new_epoch() 
     std::fs::remove_file(&views).unwrap();
     end(open(fixture.directory.path()).await).await;
     // Views that have read nothing of the lost events.
-    assert!(!open(fixture.directory.path()).await.observe_only, "deleted views are no alarm");
+    assert!(!open(fixture.directory.path()).await.life.held, "deleted views are no alarm");
     fixture.restore_older_log();
     assert_new_epoch(&fixture, &open(fixture.directory.path()).await).await;
 }
@@ -168,13 +168,13 @@ async fn a_folder_of_an_older_version_and_one_that_was_killed_raise_no_alarm() {
     // As older versions leave it: the lock file is empty.
     std::fs::write(fixture.path("lock"), "").unwrap();
     let store = open(fixture.directory.path()).await;
-    assert!(!store.observe_only);
+    assert!(!store.life.held);
     let last = store.log.append(append("a", 5, 21, 2, vec![])).await.unwrap();
     assert_eq!(last.version, Version(7));
     // A crash: nothing is closed in order.
     drop(store);
     let store = open(fixture.directory.path()).await;
-    assert!(!store.observe_only);
+    assert!(!store.life.held);
     assert_eq!(store.log.head().await, Ok(last.position), "the same life goes on");
 }
 
@@ -186,7 +186,7 @@ async fn a_lock_file_that_was_torn_is_as_if_it_knew_nothing() {
     for torn in [&whole[..whole.len() / 2], &[whole.as_slice(), b"x"].concat(), b"\xff\xfe"] {
         std::fs::write(fixture.path("lock"), torn).unwrap();
         let store = open(fixture.directory.path()).await;
-        assert!(!store.observe_only, "{torn:?}");
+        assert!(!store.life.held, "{torn:?}");
         end(store).await;
         assert_eq!(std::fs::read(fixture.path("lock")).unwrap(), whole, "it is written anew");
     }

@@ -95,12 +95,10 @@ async fn assemble(
     let queue = Queue::new(Arc::clone(&views_db));
     // The lock on the directory proves that no other worker runs.
     queue.end_all_leases().await.map_err(|error| damaged_views(directory, &error))?;
-    let observe_only = restore_hold.is_set();
     let held_epoch = restore_hold.is_of_epoch().then_some(identity.epoch);
     Ok(Store {
         audit: Arc::new(Auditor::new(files, Arc::new(clock))),
-        observe_only,
-        life: LogLife { held: observe_only, held_epoch, lost_at: None },
+        life: LogLife { held: restore_hold.is_set(), held_epoch, lost_at: None },
         restore_hold: Arc::new(restore_hold),
         queue: Arc::new(queue),
         entities: Arc::new(Entities::new(views_db)),

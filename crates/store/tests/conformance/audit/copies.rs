@@ -35,7 +35,7 @@ async fn an_export_that_was_put_back_is_exported_byte_for_byte() {
         assert_eq!(other.exported().await, text);
 
         let store = other.open().await;
-        assert!(store.observe_only, "what was put back changes nothing before a person looked");
+        assert!(store.life.held, "what was put back changes nothing before a person looked");
         assert_ne!(store.log.head().await.unwrap().epoch, before.position.epoch);
         let gone = store.log.read_log(before.position, 1).await;
         assert!(matches!(gone, Err(ReadError::PositionGone { .. })), "{gone:?}");
@@ -50,7 +50,7 @@ async fn an_export_that_was_put_back_is_exported_byte_for_byte() {
         store.restore_hold.clear().await.unwrap();
         store.close().await;
         drop(store);
-        assert!(!other.open().await.observe_only);
+        assert!(!other.open().await.life.held);
     }
 }
 
@@ -166,7 +166,7 @@ async fn check_restore(fixture: &Fixture, from: &Path, text: &str, views: bool) 
     assert!(matches!(twice, Err(OpenError::Occupied(_))), "it would overwrite a log");
 
     let store = other.open().await;
-    assert!(store.observe_only);
+    assert!(store.life.held);
     let head = store.log.head().await.unwrap();
     assert_ne!(head.epoch, before.position.epoch, "a new life");
     let stands = Projection::checkpoint(&*store.entities).await.unwrap();

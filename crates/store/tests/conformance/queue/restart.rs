@@ -25,7 +25,7 @@ async fn close(subject: Subject) -> (TempDir, Arc<ManualClock>) {
 async fn restarted(subject: Subject) -> Subject {
     let (directory, clock) = close(subject).await;
     let subject = on_disk(directory, clock).await;
-    assert!(!subject.store.files.as_ref().unwrap().1.observe_only);
+    assert!(!subject.store.files.as_ref().unwrap().1.life.held);
     // As every start does.
     subject.store.leases.end().await;
     subject.queue.forget_late_drift_timers(&BackendName::from("b"), WAIT).await.unwrap();
