@@ -5,28 +5,18 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use sqlx::AssertSqlSafe;
-use stateward_domain::id::BackendName;
-use stateward_domain::ports::sync_queue::{Concurrency, Lease, LeaseRequest, Release, SyncQueue};
+use stateward_domain::ports::sync_queue::{Concurrency, Lease, Release, SyncQueue};
 use stateward_domain::time::LogClock;
 use stateward_store::postgres::LeaseClock;
 
-use super::leases::{LEASE, Process, execute};
+use super::leases::{Process, execute};
 use super::test_database;
 use crate::support::ManualClock;
 
 impl Process {
     /// The entities that are granted.
     async fn granted(&self, worker: &str, limit: usize, within: Concurrency) -> Vec<Lease> {
-        let request = LeaseRequest {
-            worker: worker.to_owned(),
-            backend: BackendName::from("b"),
-            limit,
-            duration: LEASE,
-            checks: 0,
-            within: Some(within),
-            takeover: true,
-        };
-        self.queue.lease(&request).await.unwrap()
+        self.take(worker, limit, Some(within)).await.unwrap()
     }
 
     async fn release(&self, worker: &str, leases: &[Lease]) {
@@ -47,16 +37,12 @@ async fn processes_at_the_same_time_never_hold_more_than_the_limit_together() {
     const LIMIT: usize = 5;
     let Some(database) = test_database() else { return };
     let database = database.await;
-    let processes = [
-        Process::of(&database, ManualClock::new()).await,
-        Process::of(&database, ManualClock::new()).await,
-    ];
+    let processes = Process::two(&database).await;
     processes[0].enqueue(300).await;
     let (held, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let mut tasks = tokio::task::JoinSet::new();
     for number in 0..8 {
-        let Process { queue, clock } = &processes[number % 2];
-        let process = Process { queue: Arc::clone(queue), clock: clock.clone() };
+        let process = processes[number % 2].clone();
         let (held, most) = (Arc::clone(&held), Arc::clone(&most));
         tasks.spawn(async move {
             let worker = number.to_string();

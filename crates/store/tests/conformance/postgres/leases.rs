@@ -10,7 +10,7 @@ use stateward_domain::entity::next_work::{Priority, QueueRow};
 use stateward_domain::id::{BackendName, EntityId, Position};
 use stateward_domain::ports::store_error::StoreError;
 use stateward_domain::ports::sync_queue::{
-    LeaseRequest, QueueChange, QueueError, Release, SyncQueue,
+    Concurrency, Lease, LeaseRequest, QueueChange, QueueError, Release, SyncQueue,
 };
 use stateward_domain::time::{Clock, LogClock};
 use stateward_store::postgres::{LeaseClock, Queue};
@@ -22,6 +22,7 @@ use crate::support::ManualClock;
 pub(super) const LEASE: Duration = Duration::from_secs(30);
 
 /// A process, whose leases end by the database's clock.
+#[derive(Clone)]
 pub(super) struct Process {
     pub(super) queue: Arc<Queue>,
     pub(super) clock: LogClock,
@@ -59,17 +60,32 @@ impl Process {
         self.queue.advance(Position::START, position(1), &rows).await.unwrap();
     }
 
-    async fn lease(&self, worker: &str, limit: usize) -> Result<Vec<EntityId>, QueueError> {
+    /// Two processes of one database.
+    pub(super) async fn two(database: &TestDatabase) -> [Self; 2] {
+        [Self::of(database, ManualClock::new()).await, Self::of(database, ManualClock::new()).await]
+    }
+
+    /// Leases, within a concurrency if one is given.
+    pub(super) async fn take(
+        &self,
+        worker: &str,
+        limit: usize,
+        within: Option<Concurrency>,
+    ) -> Result<Vec<Lease>, QueueError> {
         let request = LeaseRequest {
             worker: worker.to_owned(),
             backend: BackendName::from("b"),
             limit,
             duration: LEASE,
             checks: 0,
-            within: None,
+            within,
             takeover: true,
         };
-        let leases = self.queue.lease(&request).await?;
+        self.queue.lease(&request).await
+    }
+
+    async fn lease(&self, worker: &str, limit: usize) -> Result<Vec<EntityId>, QueueError> {
+        let leases = self.take(worker, limit, None).await?;
         Ok(leases.into_iter().map(|lease| lease.entity).collect())
     }
 }
@@ -90,15 +106,11 @@ pub(super) async fn execute(owner: &PgPool, statement: &str) {
 async fn two_processes_never_lease_the_same_entity() {
     let Some(database) = test_database() else { return };
     let database = database.await;
-    let processes = [
-        Process::of(&database, ManualClock::new()).await,
-        Process::of(&database, ManualClock::new()).await,
-    ];
+    let processes = Process::two(&database).await;
     processes[0].enqueue(400).await;
     let mut tasks = tokio::task::JoinSet::new();
     for number in 0..8 {
-        let Process { queue, clock } = &processes[number % 2];
-        let process = Process { queue: Arc::clone(queue), clock: clock.clone() };
+        let process = processes[number % 2].clone();
         tasks.spawn(async move {
             let (mut mine, worker) = (Vec::new(), number.to_string());
             loop {
