@@ -13,9 +13,9 @@ async fn a_node_whose_clock_is_minutes_off_does_not_start_and_one_that_is_second
         database.shift_clock(seconds);
         let (code, lines) = refused(node.command()).await;
         assert_eq!(code, Some(1), "{lines:?}");
-        let told: Vec<_> = lines.iter().filter(|line| line.contains("the clock of")).collect();
-        assert_eq!(told.len(), 1, "one line: {lines:?}");
-        assert!(told[0].contains(said) && told[0].contains("database"), "{}", told[0]);
+        let refusals: Vec<_> = lines.iter().filter(|line| line.contains("the clock of")).collect();
+        assert_eq!(refusals.len(), 1, "one line: {lines:?}");
+        assert!(refusals[0].contains(said) && refusals[0].contains("database"), "{}", refusals[0]);
     }
     for (seconds, said) in [(3, Some("behind")), (-3, Some("ahead of")), (0, None)] {
         database.shift_clock(seconds);

@@ -226,7 +226,7 @@ mod tests {
         for (what, calls, expected) in [
             ("a name with two entities", vec![create(5), create(6)], false),
             ("a name that is taken", vec![create(5), taken.clone()], true),
-            ("a name that nobody has", vec![taken.clone()], false),
+            ("a free name", vec![taken.clone()], false),
             (
                 "declared again",
                 vec![
