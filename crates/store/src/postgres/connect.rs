@@ -23,6 +23,8 @@ use super::counters::Counters;
 use super::error::{OpenError, message, store_error};
 use super::held_back::HeldBack;
 use super::identity::LogIdentity;
+use super::limits::Limits;
+use super::pooler;
 use super::primary_search::{NotFound, PrimarySearch};
 use super::seen_events::SeenEvent;
 use super::session::{Primary, Session};
@@ -45,35 +47,6 @@ const SETTINGS: &str = "SELECT count(set_config(name, value, false)) FROM (VALUE
      ('search_path', 'stateward, pg_temp')) AS wanted (name, value) \
      WHERE current_setting(name, true) IS NOT NULL \
      AND NOT pg_is_in_recovery() AND NOT current_setting('transaction_read_only')::bool";
-
-/// Limits of the connections of a process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Connections, at most; the one that listens for notifications is not among them.
-    pub connections: u32,
-    /// How long a call waits for a connection, also while there is no primary.
-    pub acquire: Duration,
-    /// How long a statement may take. One that appends is not ended then: its caller learns that the outcome is unknown.
-    pub statement: Duration,
-    /// Whether a further connection listens for notifications of other processes; without it, what they append is found
-    /// by polls of 50 ms to 1 s.
-    pub listen: bool,
-    /// How long a server of an older timeline has to be the only primary, with every other host a standby, before it is
-    /// asked whether the newer history is lost.
-    pub forked: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            connections: 12,
-            acquire: Duration::from_secs(3),
-            statement: Duration::from_secs(10),
-            listen: true,
-            forked: Duration::from_secs(30),
-        }
-    }
-}
 
 /// Connections to the primary of one database. Cheap to clone.
 #[derive(Clone)]
@@ -112,7 +85,7 @@ impl Database {
     /// Connects to the primary of `target` as `stateward/NODE`.
     ///
     /// # Errors
-    /// [`OpenError::NoPrimary`]: what each host answered.
+    /// [`OpenError::NoPrimary`]: what each host answered. [`OpenError::Pooler`]: its sessions are of a transaction.
     pub async fn connect(target: Target, node: &str, limits: Limits) -> Result<Self, OpenError> {
         let name = target.database().to_owned();
         let database = Self(Arc::new(Inner {
@@ -134,7 +107,7 @@ impl Database {
             counters: Counters::default(),
         }));
         match database.primary().await {
-            Ok(_) => Ok(database),
+            Ok(primary) => pooler::check(primary.host(), name).await.map(|()| database),
             Err(reasons) => Err(OpenError::NoPrimary { database: name, reasons }),
         }
     }

@@ -22,6 +22,12 @@ pub enum OpenError {
         /// What each host answered.
         reasons: String,
     },
+    /// A pooler lends its sessions for a transaction: settings and prepared statements would be lost.
+    #[error(
+        "a pooler before the database {0} lends a session for each transaction: set its pool_mode to session, or connect \
+         directly"
+    )]
+    Pooler(String),
     /// The server is too old.
     #[error("PostgreSQL {0} is too old: version 15 or a newer one is needed")]
     TooOld(String),

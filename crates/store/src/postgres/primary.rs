@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
-use sqlx::{ConnectOptions, Connection};
+use sqlx::{ConnectOptions, Connection, Row};
 use uuid::Uuid;
 
 use super::error::message;
@@ -157,13 +157,16 @@ async fn role_of(
 ) -> Result<Role, sqlx::Error> {
     let mut connection: PgConnection = host.connect().await?;
     // The control file's timeline lags behind a promotion; the name of the present WAL file does not.
-    let (in_recovery, read_only, timeline): (bool, bool, i64) = sqlx::query_as(
+    // Not prepared: a pooler that is refused later may lend the session of another connection.
+    let row = sqlx::raw_sql(
         "SELECT pg_is_in_recovery(), current_setting('transaction_read_only')::bool, \
          CASE WHEN pg_is_in_recovery() THEN 0 ELSE \
          ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::bigint END",
     )
     .fetch_one(&mut connection)
     .await?;
+    let (in_recovery, read_only): (bool, bool) = (row.try_get(0)?, row.try_get(1)?);
+    let timeline = row.try_get(2)?;
     let log = match expected {
         Some(expected) if !in_recovery => {
             let read = sqlx::query_as("SELECT log_id, epoch FROM stateward.log");

@@ -11,6 +11,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, SqlSafeStr};
 use super::connect::Database;
 use super::error::{OpenError, message};
 use super::identity::{self, LogIdentity};
+use super::pooler;
 use super::primary;
 use super::target::Target;
 
@@ -70,6 +71,8 @@ pub async fn migrate(target: &Target, role: Option<&str>) -> Result<i64, OpenErr
         reasons: none.reasons,
     })?;
     let failed = |error: sqlx::Error| failure(&database, &error);
+    // The lock below is a session's.
+    pooler::check(&found.host, database.clone()).await?;
     let host = found.host.disable_statement_logging();
     let mut connection: PgConnection = host.connect().await.map_err(failed)?;
     // One at a time, also while the schema is half made. Released with the connection.

@@ -11,6 +11,7 @@ mod nodes;
 mod open;
 mod outages;
 mod own_server;
+mod poolers;
 mod races;
 mod read_models;
 
