@@ -1,6 +1,6 @@
 # `make run` and `make test` need rustup, a C compiler and make. `make check` needs what `make tools` installs.
 
-.PHONY: run test check lint audit tools bench bench-scale test-openapi test-clients test-load test-nodes test-interop test-openstack test-postgres-versions test-ha e2e docs snapshots
+.PHONY: run test check lint audit tools bench bench-scale test-openapi test-clients test-load test-nodes test-interop test-openstack test-postgres-versions test-ha test-upgrade e2e docs snapshots
 
 run: ## Build, start, apply the examples
 	cargo run --package stateward -- serve --data ./data --apply examples/basics
@@ -33,11 +33,12 @@ audit: ## Dependencies and spelling
 tools: ## Install what `audit` needs
 	cargo install --locked cargo-deny cargo-machete typos-cli
 
-# STORE and PEER_STORE: URLs of two databases on one server of PostgreSQL.
-BENCH_POSTGRES = --store "$(STORE)" --peer-store "$(PEER_STORE)" --peer $(or $(CARGO_TARGET_DIR),tests/interop/target)/release/stock-peer
+# STORE alone: one node and three on that database. With PEER_STORE, another database of the same server: beside the stock peer.
+BENCH_PEER = --peer-store "$(PEER_STORE)" --peer $(or $(CARGO_TARGET_DIR),tests/interop/target)/release/stock-peer
+BENCH_POSTGRES = --store "$(STORE)" $(if $(PEER_STORE),$(BENCH_PEER))
 bench: ## Measure this machine: requests, latency, convergence, replay; docs/performance.md explains the figures
 	cargo build --release --workspace
-	$(if $(STORE),cargo build --release --locked --manifest-path tests/interop/Cargo.toml --package stock-peer)
+	$(if $(PEER_STORE),cargo build --release --locked --manifest-path tests/interop/Cargo.toml --package stock-peer)
 	$(or $(CARGO_TARGET_DIR),target)/release/stateward bench $(if $(STORE),$(BENCH_POSTGRES))
 
 N ?= 100000
@@ -86,6 +87,10 @@ test-postgres-versions: ## The store's suite on each installed PostgreSQL, and o
 test-ha: ## Faults of a database that Patroni keeps available, and of three nodes on it: HA=quick takes 5 minutes, all 30
 	test -n "$(STATEWARD_BIN)" || cargo build --package stateward
 	tests/ha/run
+
+test-upgrade: ## Three nodes of an earlier commit (UPGRADE_FROM) are replaced one by one under load
+	test -n "$(STATEWARD_BIN)" || cargo build --package stateward
+	tests/ha/upgrade
 
 test-openstack: ## The OpenStack kinds and the binary, in the project of the cloud that OS_CLOUD names
 	STATEWARD_TEST_OPENSTACK=1 cargo test --workspace --test contract openstack -- --nocapture --test-threads=4 --skip faults

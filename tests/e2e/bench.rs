@@ -3,7 +3,7 @@
 use serde_json::Value;
 use tokio::process::Command;
 
-use crate::harness::WAIT_MAX;
+use crate::harness::{Database, WAIT_MAX};
 
 /// Every figure, by its JSON pointer.
 const FIGURES: &[&str] = &[
@@ -77,6 +77,41 @@ async fn a_benchmark_measures_everything_and_leaves_nothing_behind() {
         assert!(events >= at_least, "{pace}: an entity has four events: {report:#}");
     }
     assert!(report.get("verify").is_some(), "null where there is no such endpoint");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "{said}");
+}
+
+/// Figures of each store; those of replays are there for one node.
+const STORE_FIGURES: &[&str] = &[
+    "append_p50_ms",
+    "ok_p50_ms",
+    "ok_p99_ms",
+    "accepted_per_second",
+    "creates_per_second",
+    "memory_peak_mib",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_node_and_three_are_compared_with_the_embedded_store() {
+    let Some(database) = Database::shared() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_stateward"));
+    command.args(["bench", "--seconds=0.2", "--json=-", "--store", &database.owner_url()]);
+    command.arg("--dir").arg(folder.path()).env_remove("FAILPOINTS").kill_on_drop(true);
+    let output = tokio::time::timeout(2 * WAIT_MAX, command.output()).await;
+    let output = output.expect("it ends").expect("the binary starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let report: Value = serde_json::from_slice(&output.stdout).expect("JSON alone");
+    let stores = report["stores"].as_array().expect("stores");
+    for (store, replays) in stores.iter().zip([true, true, false]) {
+        let replayed = ["rebuild_per_second", "verify_per_second"].into_iter().filter(|_| replays);
+        for name in STORE_FIGURES.iter().copied().chain(replayed) {
+            assert!(store[name].as_f64().is_some_and(|figure| figure > 0.0), "{name}: {report:#}");
+        }
+    }
+    assert_eq!(stores.len(), 3);
+    assert!(report["follower"]["events_per_second"].as_f64() > Some(0.0), "{report:#}");
+    assert_eq!(report["targets"].as_array().map(Vec::len), Some(7));
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "{said}");
 }
 

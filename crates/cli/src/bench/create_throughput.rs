@@ -26,14 +26,15 @@ pub(super) async fn measure(
     report_progress(&format!("requests over {connections} connections"));
     let echo = Process::echo().await?;
     let template = Template::post("/", "", &manifest("volume"));
-    let echoed = load::run(echo.address, connections, LoadEnd::After(time), &template, 200).await?;
+    let echoed =
+        load::run(&[echo.address], connections, LoadEnd::After(time), &template, 200).await?;
     echo.kill().await?;
 
     let server = Process::serve(folder).await?;
     let template = create(folder, "volume", "")?;
     let cpu = server.cpu()?;
     let created =
-        load::run(server.address, connections, LoadEnd::After(time), &template, 202).await?;
+        load::run(&[server.address], connections, LoadEnd::After(time), &template, 202).await?;
     let server_cpu = server.cpu()?.saturating_sub(cpu);
     server.kill().await?;
     std::fs::remove_dir_all(folder)?;

@@ -68,7 +68,7 @@ async fn latency(
 ) -> anyhow::Result<SequentialLatency> {
     report_progress("how long one entity takes");
     let template = create(folder, "single", "prefer: wait=30\r\n")?;
-    let result = load::run(server.address, 1, LoadEnd::After(time), &template, 200).await?;
+    let result = load::run(&[server.address], 1, LoadEnd::After(time), &template, 200).await?;
     let ms = |permille| result.times.quantile(permille).as_secs_f64() * 1e3;
     Ok(SequentialLatency {
         requests: result.requests,
@@ -90,7 +90,7 @@ async fn converge(
     let cpu = server.cpu()?;
     let began = Instant::now();
     let all = LoadEnd::Requests(entities);
-    let created = load::run(server.address, CONNECTIONS, all, &template, 202).await?;
+    let created = load::run(&[server.address], CONNECTIONS, all, &template, 202).await?;
     let mut connection = RawConnection::open(server.address).await?;
     let mut converged = 0;
     while converged < entities && began.elapsed() < CONVERGENCE_MAX {

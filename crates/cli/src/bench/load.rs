@@ -62,9 +62,9 @@ pub(super) struct LoadResult {
     pub(super) times: Times,
 }
 
-/// Sends numbered requests over `connections` connections; each response must have `status`.
+/// Sends numbered requests over `connections` connections, which go to `addresses` in turn; each response must have `status`.
 pub(super) async fn run(
-    address: SocketAddr,
+    addresses: &[SocketAddr],
     connections: usize,
     enough: LoadEnd,
     template: &Template,
@@ -72,8 +72,8 @@ pub(super) async fn run(
 ) -> anyhow::Result<LoadResult> {
     let next = Arc::new(AtomicU64::new(0));
     let mut opened = Vec::with_capacity(connections);
-    for _ in 0..connections {
-        opened.push(RawConnection::open(address).await?);
+    for address in addresses.iter().cycle().take(connections) {
+        opened.push(RawConnection::open(*address).await?);
     }
     let cpu = process_usage::cpu("self")?;
     let began = Instant::now();

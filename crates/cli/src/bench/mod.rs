@@ -5,6 +5,7 @@
 //! - `http`, `load`: the clients; `process_usage`: the servers, with their processor time and memory
 //! - `report`: the figures with their targets, as a table and as JSON
 //! - `peer`: durable creates on PostgreSQL, beside a service that does the least
+//! - `stores`: the embedded store, one node on PostgreSQL and three; `store_nodes`: their nodes
 //! - `scale`: the cost of lists at a size and at a hundredth of it
 //!
 //! The server is a separate process, so that its processor time is separate from the load's. The clients send
@@ -20,6 +21,8 @@ pub(crate) mod peer;
 mod process_usage;
 mod report;
 pub(crate) mod scale;
+mod store_nodes;
+pub(crate) mod stores;
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -6,25 +6,21 @@
 
 use std::fmt::{self, Display, Formatter};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use serde::Serialize;
 
 use super::create_throughput::{self, DESIRED};
 use super::load::{self, LoadEnd, LoadResult, Template};
 use super::process_usage::{self, Process};
+use super::store_nodes::{self, TOKEN};
 use super::{lifecycle, rate, report_progress};
 
 /// Connections of the load.
 const CONNECTIONS: usize = 64;
 /// Sizes of the peer's pool.
 const POOLS: [u32; 3] = [4, 16, 64];
-/// How long what was accepted may take until it is done.
-const CONVERGENCE_MAX: Duration = Duration::from_mins(2);
-/// First administrator's token of both nodes: the database is for this run alone.
-const TOKEN: &str = "stw_of-a-benchmark";
 
 /// The parameters of a run.
 #[derive(Clone, Debug)]
@@ -95,18 +91,9 @@ pub(crate) async fn run(plan: &PeerPlan) -> anyhow::Result<PeerReport> {
 }
 
 async fn ours(plan: &PeerPlan, folder: &Path) -> anyhow::Result<Vec<Measured>> {
-    migrate(&plan.store).await?;
-    let settings = format!(
-        "{}[server]\nadmin_token = {{ file = \"secret\" }}\n[store]\nurl = {:?}\n",
-        process_usage::CONFIG,
-        plan.store
-    );
-    let node = async |role: &str| {
-        let folder = folder.join(role);
-        std::fs::create_dir_all(&folder)?;
-        std::fs::write(folder.join("secret"), TOKEN)?;
-        Process::serve_as(&folder, &settings, &["--role", role]).await
-    };
+    store_nodes::migrate(&plan.store).await?;
+    let node =
+        async |role: &str| store_nodes::start(&folder.join(role), Some(&plan.store), role).await;
     // Names are unique in a log, and a database may have served an earlier run.
     let template = |role: &str| {
         let name = format!("{role}-{}", std::process::id());
@@ -117,35 +104,12 @@ async fn ours(plan: &PeerPlan, folder: &Path) -> anyhow::Result<Vec<Measured>> {
     let before = lifecycle::ok_entities(&all).await?;
     let with_rounds = measure("role all".to_owned(), &all, plan.time, &template("all")).await?;
     report_progress("creates on a node of the role api");
-    settle(&all, before).await?;
+    store_nodes::settle(&all, before).await?;
     let api = node("api").await?;
     all.stop().await?;
     let alone = measure("role api".to_owned(), &api, plan.time, &template("api")).await?;
     api.kill().await?;
     Ok(vec![alone, with_rounds])
-}
-
-async fn migrate(store: &str) -> anyhow::Result<()> {
-    let mut command = process_usage::this_binary()?;
-    command.args(["migrate", "--url", store]).stderr(Stdio::piped());
-    let output = command.output().await?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "migrate: {}", said.trim());
-    Ok(())
-}
-
-/// Waits until the number of entities that are `ok` grows no more: the next measurement has the machine for itself.
-async fn settle(server: &Process, mut before: u64) -> anyhow::Result<()> {
-    let began = Instant::now();
-    while began.elapsed() < CONVERGENCE_MAX {
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        let now = lifecycle::ok_entities(server).await?;
-        if now == before {
-            return Ok(());
-        }
-        before = now;
-    }
-    anyhow::bail!("what was accepted is not done within {CONVERGENCE_MAX:?}")
 }
 
 async fn measure(
@@ -156,7 +120,7 @@ async fn measure(
 ) -> anyhow::Result<Measured> {
     let (machine, own) = (process_usage::machine()?, process.cpu()?);
     let LoadResult { requests, took, client_cpus, times } =
-        load::run(process.address, CONNECTIONS, LoadEnd::After(time), template, 202).await?;
+        load::run(&[process.address], CONNECTIONS, LoadEnd::After(time), template, 202).await?;
     let own = process.cpu()?.saturating_sub(own).as_secs_f64() / took.as_secs_f64();
     let machine = process_usage::machine()?.saturating_sub(machine);
     Ok(Measured {

@@ -132,11 +132,11 @@ pub(super) struct BenchTarget {
 }
 
 impl BenchTarget {
-    fn at_least(name: &'static str, bound: f64, measured: f64) -> Self {
+    pub(super) fn at_least(name: &'static str, bound: f64, measured: f64) -> Self {
         Self { name, bound, measured, at_most: false, met: measured >= bound }
     }
 
-    fn at_most(name: &'static str, bound: f64, measured: f64) -> Self {
+    pub(super) fn at_most(name: &'static str, bound: f64, measured: f64) -> Self {
         Self { name, bound, measured, at_most: true, met: measured <= bound }
     }
 }
@@ -182,8 +182,13 @@ impl BenchReport {
 
     /// Names of the missed targets.
     pub(crate) fn missed(&self) -> Vec<&'static str> {
-        self.targets.iter().filter(|target| !target.met).map(|target| target.name).collect()
+        missed(&self.targets)
     }
+}
+
+/// Names of the missed targets.
+pub(super) fn missed(targets: &[BenchTarget]) -> Vec<&'static str> {
+    targets.iter().filter(|target| !target.met).map(|target| target.name).collect()
 }
 
 impl Display for BenchReport {

@@ -10,6 +10,7 @@ use serde::Serialize;
 use stateward_api::Server;
 
 use crate::bench::peer::PeerPlan;
+use crate::bench::stores::StoresPlan;
 use crate::bench::{self, BenchPlan};
 use crate::presentation::terminal;
 
@@ -23,6 +24,7 @@ const SCALE_MAX: u64 = 10_000_000;
 #[command(
     after_help = "Examples:\n  stateward bench --quick\n  stateward bench --json figures.json --check\n  \
     stateward bench --scale 100000\n  \
+    stateward bench --store postgres://me@localhost/ours\n  \
     stateward bench --store postgres://me@localhost/ours --peer-store postgres://me@localhost/theirs --peer ./stock-peer"
 )]
 pub(crate) struct Bench {
@@ -47,15 +49,14 @@ pub(crate) struct Bench {
     /// Measure only what lists, metrics, starts and stops cost with so many entities, against a hundredth of them
     #[arg(long, value_name = "ENTITIES", conflicts_with_all = ["quick", "connections", "seconds", "entities"])]
     scale: Option<u64>,
-    /// Measure only durable creates on PostgreSQL, in the database at this URL, beside the stock peer
-    #[arg(long, value_name = "URL", requires_all = ["peer", "peer_store"],
-        conflicts_with_all = ["connections", "entities", "scale", "check"])]
+    /// Measure one node and three on PostgreSQL, in the database at this URL, beside the embedded store
+    #[arg(long, value_name = "URL", conflicts_with_all = ["connections", "entities", "scale"])]
     store: Option<String>,
-    /// Program of the stock peer (tests/interop/stock-peer)
-    #[arg(long, value_name = "FILE", requires = "store")]
+    /// Measure only durable creates on PostgreSQL, beside this program, the stock peer (tests/interop/stock-peer)
+    #[arg(long, value_name = "FILE", requires_all = ["store", "peer_store"], conflicts_with = "check")]
     peer: Option<PathBuf>,
     /// Database of the stock peer
-    #[arg(long, value_name = "URL", requires = "store")]
+    #[arg(long, value_name = "URL", requires = "peer")]
     peer_store: Option<String>,
     /// Exit with 1 when a target is missed
     #[arg(long)]
@@ -79,15 +80,21 @@ impl Bench {
             self.print(&report)?;
             return self.check_targets(report.missed());
         }
-        if let (Some(store), Some(peer_store), Some(peer)) =
-            (&self.store, &self.peer_store, &self.peer)
-        {
-            let (store, peer_store, peer) = (store.clone(), peer_store.clone(), peer.clone());
-            let (folder, time) = (self.folder(), self.time()?);
+        if let Some(store) = self.store.clone() {
+            return self.on_postgres(store).await;
+        }
+        let report = bench::run(&self.plan()?).await?;
+        self.print(&report)?;
+        self.check_targets(&report.missed())
+    }
+
+    async fn on_postgres(&self, store: String) -> anyhow::Result<()> {
+        let (folder, time) = (self.folder(), self.time()?);
+        if let (Some(peer_store), Some(peer)) = (self.peer_store.clone(), self.peer.clone()) {
             let plan = PeerPlan { folder, store, peer_store, peer, time };
             return self.print(&bench::peer::run(&plan).await?);
         }
-        let report = bench::run(&self.plan()?).await?;
+        let report = bench::stores::run(&StoresPlan { folder, store, time }).await?;
         self.print(&report)?;
         self.check_targets(&report.missed())
     }

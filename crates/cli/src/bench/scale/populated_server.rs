@@ -89,7 +89,7 @@ impl PopulatedServer {
         let before = self.api.counted("ok").await?;
         let began = Instant::now();
         let enough = LoadEnd::Requests(size);
-        let made = load::run(self.server.address, CONNECTIONS, enough, &template, 202).await?;
+        let made = load::run(&[self.server.address], CONNECTIONS, enough, &template, 202).await?;
         while self.api.counted("ok").await? < before + size {
             ensure!(began.elapsed() < CONVERGENCE_MAX, "{size} entities do not become ok in time");
             tokio::time::sleep(POLL_INTERVAL).await;
