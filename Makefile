@@ -89,7 +89,7 @@ test-ha: ## Faults of a database that Patroni keeps available, and of three node
 	tests/ha/run
 
 test-upgrade: ## Three nodes of an earlier commit (UPGRADE_FROM) are replaced one by one under load
-	test -n "$(STATEWARD_BIN)" || cargo build --package stateward
+	test -n "$(STATEWARD_BIN)" || cargo build --package stateward --features fail/failpoints
 	tests/ha/upgrade
 
 test-openstack: ## The OpenStack kinds and the binary, in the project of the cloud that OS_CLOUD names

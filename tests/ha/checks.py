@@ -1,9 +1,13 @@
 """What must hold in the end. Each check returns the violations that it found, a line each."""
 
+import time
+
 import rest
 from database import wait
 
 PAGE = 1000
+# Violations that are printed.
+SHOWN_MAX = 10
 FINAL = ("ok", "erred")
 
 
@@ -143,3 +147,19 @@ def audit(node):
     if report.status == 200 and report.body["ok"]:
         return []
     return [f"audit verify: {report.status} {report.body}"]
+
+
+def projections(node):
+    """Projections that stopped."""
+    reply = node.get("/v1/projections")
+    if reply.status != 200:
+        return [f"{node.name}: projections: {reply.status} {reply.body}"]
+    return [f"{node.name}: a projection stopped: {each}" for each in reply.body["items"] if each["stopped"] or each["quarantined"]]
+
+
+def verdict(violations, began):
+    """Prints what was broken; the exit status."""
+    for line in violations[:SHOWN_MAX]:
+        print(f"VIOLATION {line}")
+    print(f"{len(violations)} violations, {time.monotonic() - began:.0f} s")
+    return int(bool(violations))

@@ -61,19 +61,21 @@ class Node:
         (self.folder / "stateward.toml").write_text(configuration, encoding="utf-8")
         # Ends that the run did not cause: the exit status, and the last line that was printed.
         self.exits = []
+        self._environment = {}
         self._process, self._killed, self._stopping = None, False, threading.Event()
         self._lock = threading.Lock()
         threading.Thread(target=self._supervise, daemon=True).start()
 
     def _supervise(self):
-        arguments = [self.binary, "serve", "--config", "stateward.toml", "--data", "data", "--listen", f"127.0.0.1:{self.port}"]
+        arguments = ["serve", "--config", "stateward.toml", "--data", "data", "--listen", f"127.0.0.1:{self.port}"]
         while not self._stopping.is_set():
             try:
-                process = self.run.start(arguments, self.folder, f"{self.name}.log")
+                with self._lock:
+                    command, environment = [self.binary, *arguments], self._environment
+                    process = self.run.start(command, self.folder, f"{self.name}.log", environment=environment)
+                    self._process, self._killed = process, False
             except processes.Closed:
                 return
-            with self._lock:
-                self._process, self._killed = process, False
             status = process.wait()
             with self._lock:
                 killed = self._killed
@@ -89,6 +91,12 @@ class Node:
         with self._lock:
             self._killed = True
             self._process.send_signal(signal.SIGKILL)
+
+    def replace(self, binary, environment, number):
+        """Ends the process with a signal; the supervisor starts the other version in its place."""
+        with self._lock:
+            self.binary, self._environment, self._killed = binary, environment, True
+            self._process.send_signal(number)
 
     def freeze(self):
         self._process.send_signal(signal.SIGSTOP)
@@ -119,10 +127,10 @@ class Nodes:
     def __init__(self, run, database, binary):
         # A copy: the original may be built anew meanwhile.
         own = shutil.copy(binary, run.folder / "stateward")
+        self._run, self._database = run, database
         database.execute("CREATE ROLE stateward LOGIN")
         database.execute("CREATE DATABASE stateward")
-        migrate = [own, "migrate", "--url", database.url("postgres"), "--role", "stateward"]
-        subprocess.run(migrate, check=True, cwd=run.folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        self.migrate(own)
         self.world = World(run, own)
         configuration = (
             f'[server]\nadmin_token = {{ file = "secret" }}\n[store]\nurl = "{database.url("stateward")}"\n'
@@ -131,6 +139,11 @@ class Nodes:
             'retry = { first = "100ms", max = "1s" }\n'
         )
         self.all = [Node(run, number + 1, own, configuration) for number in range(3)]
+
+    def migrate(self, binary):
+        """Brings the schema to that of the binary's version, while nodes run."""
+        migrate = [binary, "migrate", "--url", self._database.url("postgres"), "--role", "stateward"]
+        subprocess.run(migrate, check=True, cwd=self._run.folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
 
     def are_ready(self):
         return all(node.is_ready() for node in self.all)

@@ -55,6 +55,13 @@ class Processes:
             with open(self.folder / log, "ab") as output:
                 return subprocess.Popen(arguments, stdout=output, stderr=output, **options)
 
+    def keep_logs(self, kept):
+        """Copies what the processes printed to a folder, in place of an earlier run's."""
+        shutil.rmtree(kept, ignore_errors=True)
+        kept.mkdir(parents=True)
+        for log in self.folder.glob("*.log"):
+            shutil.copy(log, kept)
+
     def close(self):
         """Ends all processes and deletes the folder."""
         with self._starting:
