@@ -83,12 +83,15 @@ impl Membership {
         }
     }
 
-    /// Leaves the duty to the other members for a while: it passes to one of them once it ends.
+    /// Leaves the duty to the other members for a while: it passes to one of them once it ends. A duty that this process
+    /// does not have stays as it is.
     pub(crate) fn give_up(&self, duty: &Duty) {
         if !self.is_shared() {
             return;
         }
         let until = self.clock.elapsed() + GIVEN_UP_FOR;
-        self.duties.all().insert(duty.clone(), Known::GivenUp(until));
+        if let Some(known @ Known::Held(_)) = self.duties.all().get_mut(duty) {
+            *known = Known::GivenUp(until);
+        }
     }
 }
