@@ -42,18 +42,17 @@ pub(super) async fn migrate(store: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Waits until the number of entities that are `ok` grows no more: the next measurement has the machine for itself.
-pub(super) async fn settle(server: &Process, mut before: u64) -> anyhow::Result<()> {
+/// Waits until as many entities as `wanted` are `ok`: the next measurement has the machine for itself.
+pub(super) async fn settle(server: &Process, wanted: u64) -> anyhow::Result<()> {
     let began = Instant::now();
-    while began.elapsed() < CONVERGENCE_MAX {
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        let now = lifecycle::ok_entities(server).await?;
-        if now == before {
-            return Ok(());
-        }
-        before = now;
+    while lifecycle::ok_entities(server).await? < wanted {
+        ensure!(
+            began.elapsed() < CONVERGENCE_MAX,
+            "what was accepted is not done within {CONVERGENCE_MAX:?}"
+        );
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    anyhow::bail!("what was accepted is not done within {CONVERGENCE_MAX:?}")
+    Ok(())
 }
 
 /// Sends a POST without a body; its reply, `Null` without one, and how long it took.

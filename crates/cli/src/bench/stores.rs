@@ -34,6 +34,8 @@ const READ_PER_SECOND_MIN: f64 = 50_000.0;
 /// Busy processors of a node that only follows, at the rate of [`FOLLOWED_PER_SECOND`].
 const FOLLOWER_CPUS_MAX: f64 = 0.05;
 const FOLLOWED_PER_SECOND: f64 = 500.0;
+/// Connections of the load that a follower follows.
+const FOLLOWED_CONNECTIONS: usize = 4;
 
 /// The parameters of a run.
 #[derive(Clone, Debug)]
@@ -76,7 +78,7 @@ struct StoreFigures {
     verify_per_second: Option<f64>,
 }
 
-/// A node that works on nothing, beside one that makes entities one after the other.
+/// A node that works on nothing, beside one that makes four entities at a time.
 #[derive(Debug, Serialize)]
 struct Follower {
     events_per_second: f64,
@@ -126,17 +128,18 @@ async fn figures(
     report_progress(store);
     let first = &nodes[0];
     let addresses: Vec<_> = nodes.iter().map(|node| node.address).collect();
-    let before = lifecycle::ok_entities(first).await?;
-    store_nodes::settle(first, before).await?;
+    let mut wanted = lifecycle::ok_entities(first).await?;
 
     store_nodes::post(first, "/v1/backends/sandbox/actions/pause").await?;
     let appended = creates(&addresses, "append", 1, time, 202).await?;
     let accepted = creates(&addresses, "accept", CONNECTIONS, time, 202).await?;
     store_nodes::post(first, "/v1/backends/sandbox/actions/resume").await?;
-    store_nodes::settle(first, before).await?;
+    wanted += appended.requests + accepted.requests;
+    store_nodes::settle(first, wanted).await?;
     let single = creates(&addresses, "single", 1, time, 200).await?;
     let created = creates(&addresses, "create", CONNECTIONS, time, 202).await?;
-    store_nodes::settle(first, before).await?;
+    wanted += single.requests + created.requests;
+    store_nodes::settle(first, wanted).await?;
 
     let (mut rebuild, mut verify) = (None, None);
     if replays {
@@ -188,7 +191,7 @@ async fn follow(worker: Process, follower: Process, time: Duration) -> anyhow::R
     };
     let before = events().await?;
     let cpu = follower.cpu()?;
-    let result = creates(&[worker.address], "followed", 1, time, 200).await?;
+    let result = creates(&[worker.address], "followed", FOLLOWED_CONNECTIONS, time, 200).await?;
     let cpu = follower.cpu()?.saturating_sub(cpu);
     let events = events().await?.saturating_sub(before);
     follower.stop().await?;

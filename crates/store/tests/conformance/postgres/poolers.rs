@@ -1,4 +1,4 @@
-//! PgBouncer before the database: with a session for each client, and with one for each transaction or statement.
+//! The pooler `pgbouncer` before the database: with a session for each client, and with one for each transaction or statement.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
