@@ -167,7 +167,7 @@ impl Follower {
             self.update_backend(name).await?;
             let Some(backend) = self.followed.backends.get(name) else { continue };
             if change.confirmed {
-                backend.mass_absence.clear();
+                backend.mass_absence.confirm(backend.availability.confirmed());
             }
             if change.wakes {
                 backend.wakeup.notify_one();

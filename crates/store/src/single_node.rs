@@ -27,8 +27,9 @@ impl Cluster for SingleNode {
 
     /// The newest caller is the member: an earlier one was an earlier life of this process.
     async fn beat(&self, me: &Member) -> Result<Vec<Member>, StoreError> {
-        *self.member() = Some(me.clone());
-        Ok(vec![me.clone()])
+        let mut member = self.member();
+        let newer = member.take().filter(|known| known.id == me.id && known.revision > me.revision);
+        Ok(vec![member.insert(newer.unwrap_or_else(|| me.clone())).clone()])
     }
 
     async fn hold(&self, me: NodeId, _: &Duty, _: Duration) -> Result<bool, StoreError> {

@@ -34,7 +34,7 @@ async fn a_backend_that_one_node_parked_is_parked_on_all_until_a_person_resumes_
         let entity = nodes.client(number).reaches(id, "ok").await;
         nodes.world.take_away(&text(&entity["observed"]["external_id"])).await;
     }
-    // Each node counts what it finds absent: the first that finds too much parks the backend.
+    // The node that finds the first absence too much of all parks the backend.
     for (number, id) in ids.iter().enumerate() {
         let refresh = format!("/v1/entities/{id}/actions/refresh");
         let reply = nodes.client(number).send(Method::POST, &refresh, None, &[]).await.unwrap();
@@ -50,6 +50,49 @@ async fn a_backend_that_one_node_parked_is_parked_on_all_until_a_person_resumes_
     assert!(nodes.world.counts().await.objects > objects);
     let parked = nodes.client(1).get("/v1/events?type=backend.parked").await.body;
     assert_eq!(parked["items"].as_array().expect("items").len(), 1, "once for all: {parked:#}");
+}
+
+/// Five absences are tolerated of all nodes together, not of each.
+#[tokio::test(flavor = "multi_thread")]
+async fn absences_that_are_too_many_together_park_the_backend_and_no_more_than_five_are_made_anew()
+{
+    const THINGS: usize = 14;
+    let Some(mut nodes) = Nodes::start(0).await else { return };
+    nodes.backend_settings = "breaker = { probe_interval = \"200ms\" }\n";
+    for _ in 0..3 {
+        nodes.join("all").await;
+    }
+    nodes.know_each_other().await;
+    let mut ids = Vec::new();
+    for number in 0..THINGS {
+        ids.push(nodes.declare(number, &format!("t{number}"), json!({ "size": 1 })).await.0);
+    }
+    for (number, id) in ids.iter().enumerate() {
+        let entity = nodes.client(number).reaches(id, "ok").await;
+        nodes.world.take_away(&text(&entity["observed"]["external_id"])).await;
+    }
+    // Slow enough that all nodes take part.
+    nodes.world.latency(50).await;
+    for (number, id) in ids.iter().enumerate() {
+        let refresh = format!("/v1/entities/{id}/actions/refresh");
+        let reply = nodes.client(number).send(Method::POST, &refresh, None, &[]).await.unwrap();
+        assert!(reply.status.is_success(), "{:#}", reply.body);
+    }
+    all_show(&nodes, "/v1/backends/sandbox", |backend| {
+        backend["closed"].to_string().contains("mass_absence")
+    })
+    .await;
+    for id in &ids {
+        until("it waits for a person, or is there again", async || {
+            let entity = nodes.client(0).entity(id).await;
+            let blocked = crate::harness::condition(&entity, "blocked");
+            (blocked || entity["observed"]["presence"] == "present" && entity["state"] == "ok")
+                .then_some(())
+        })
+        .await;
+    }
+    let objects = nodes.world.counts().await.objects;
+    assert!(objects <= 5, "{objects} were made anew");
 }
 
 #[tokio::test(flavor = "multi_thread")]

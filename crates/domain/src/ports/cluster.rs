@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::id::{BackendName, Position};
+use crate::ports::member_report::Report;
 use crate::ports::store_error::StoreError;
 
 /// One life of one process: a restarted process has another id.
@@ -50,6 +51,10 @@ pub struct Member {
     pub backends: BTreeMap<BackendName, String>,
     /// Whether it changes nothing on any backend.
     pub observe_only: bool,
+    /// Rises with each description of one life.
+    pub revision: u64,
+    /// What it met.
+    pub report: Report,
 }
 
 /// Work that one process at a time should do.
@@ -78,6 +83,9 @@ pub trait Cluster: Send + Sync {
 
     /// Registers or renews `me`; returns all members that live, `me` among them, in the order in which they joined.
     /// Idempotent. A member that does not call it again is dropped after a time that the adapter sets.
+    ///
+    /// Calls of all processes are one after another: the answer has every description of which another call was answered
+    /// before this one began. A description of a lower revision than the stored one renews the member and changes nothing.
     ///
     /// # Errors
     /// [`StoreError::Fatal`] when the catalogue was [raised](Self::raise_catalogue) above what `me` reads, else

@@ -5,6 +5,7 @@ pub mod cluster;
 pub mod driver;
 pub mod event_store;
 pub mod health;
+pub mod member_report;
 pub mod projection;
 pub mod read_model;
 pub mod store_error;

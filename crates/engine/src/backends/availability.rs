@@ -8,7 +8,10 @@ use serde::Serialize;
 use stateward_domain::backend::{Backend as Record, ParkCause, Pause};
 use stateward_domain::failure::{ErrorClass, Failure};
 use stateward_domain::id::{KindName, Version};
+use stateward_domain::ports::member_report::Calls;
 use stateward_domain::time::{Moment, Timestamp};
+
+use super::breaker::Breaker;
 
 /// Pause of a backend after this process ran out of a resource of its own.
 const EXHAUSTED_PAUSE: Duration = Duration::from_secs(3);
@@ -51,7 +54,6 @@ impl Unavailable {
     }
 }
 
-#[derive(Default)]
 struct Inner {
     /// Version of the record that was applied last.
     version: Version,
@@ -60,8 +62,7 @@ struct Inner {
     parked: Option<ParkCause>,
     paused: Option<Pause>,
     unusable: Option<Failure>,
-    failures: u32,
-    breaker_open: bool,
+    breaker: Breaker,
     /// End of each pause that the backend asked for, by scope, in steady time.
     throttled: BTreeMap<String, Timestamp>,
     /// The newest confirmation by a person, as a version of the backend's stream.
@@ -72,6 +73,21 @@ struct Inner {
 }
 
 impl Inner {
+    const fn new(failures_max: u32) -> Self {
+        Self {
+            version: Version(0),
+            identified: false,
+            identify_error: None,
+            parked: None,
+            paused: None,
+            unusable: None,
+            breaker: Breaker::new(failures_max),
+            throttled: BTreeMap::new(),
+            confirmed: Version(0),
+            observed_since: None,
+        }
+    }
+
     fn throttled_for(&self, scope: &str, now: Moment) -> Option<Duration> {
         let left = self.throttled.get(scope)?.since(now.steady);
         Some(left).filter(|left| !left.is_zero())
@@ -86,15 +102,14 @@ impl Inner {
 
 /// Availability of one backend: circuit breaker, rate-limit pauses, parking and pausing.
 pub struct Availability {
-    limit: u32,
     inner: Mutex<Inner>,
 }
 
 impl Availability {
-    /// Not identified yet; the breaker opens after `limit` failures in a row.
+    /// Not identified yet; the breaker opens after `limit` failures in a row, of all members together.
     #[must_use]
-    pub fn new(limit: u32) -> Self {
-        Self { limit, inner: Mutex::default() }
+    pub const fn new(limit: u32) -> Self {
+        Self { inner: Mutex::new(Inner::new(limit)) }
     }
 
     /// Why no round may start now; `None` = rounds may start.
@@ -110,7 +125,7 @@ impl Availability {
         if !inner.identified {
             return Some(Unavailable::Unidentified { error: inner.identify_error.clone() });
         }
-        if inner.breaker_open {
+        if inner.breaker.is_open() {
             return Some(Unavailable::BreakerOpen);
         }
         let left = inner.throttled_for("", now)?;
@@ -188,16 +203,25 @@ impl Availability {
     }
 
     /// A call succeeded: the breaker closes.
-    pub fn record_success(&self) {
-        let mut inner = self.inner();
-        inner.failures = 0;
-        inner.breaker_open = false;
+    pub fn record_success(&self, now: Moment) {
+        self.inner().breaker.succeed(now.steady);
     }
 
     /// A health check succeeded.
-    pub fn record_recovery(&self) {
-        self.record_success();
+    pub fn record_recovery(&self, now: Moment) {
+        self.record_success(now);
         self.inner().unusable = None;
+    }
+
+    /// How this process's calls went, for the other members.
+    #[must_use]
+    pub fn calls(&self, now: Moment) -> Calls {
+        self.inner().breaker.calls(now.steady)
+    }
+
+    /// How the calls of the other members went: the breaker opens if too many failed in a row, and one of this process.
+    pub fn compare_calls(&self, others: impl IntoIterator<Item = Calls>) {
+        self.inner().breaker.compare(others);
     }
 
     /// A call failed. A rate-limit scope that is not one of `kinds` is the whole backend.
@@ -215,11 +239,10 @@ impl Availability {
             // New work of this process would fail alike, until running calls free what they hold.
             ErrorClass::Exhausted => inner.throttle("", EXHAUSTED_PAUSE, now),
             ErrorClass::Transient | ErrorClass::Ambiguous if !failure.is_settling() => {
-                inner.failures += 1;
-                inner.breaker_open |= inner.failures >= self.limit;
+                inner.breaker.fail();
             }
             // The backend answered, even if it refused.
-            _ => inner.failures = 0,
+            _ => inner.breaker.answer(now.steady),
         }
     }
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod answer_limits;
 pub mod availability;
+mod breaker;
 pub mod mass_absence;
 mod redacting;
 mod registry;

@@ -9,6 +9,8 @@ use std::time::Duration;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use stateward_domain::id::{BackendName, KindName, Namespace};
 use stateward_domain::kind::KindSpec;
+use stateward_domain::ports::member_report::BackendReport;
+use stateward_domain::time::Moment;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -78,6 +80,14 @@ impl Backend {
             queue_fault,
             retired,
             rate,
+        }
+    }
+
+    /// What this process met on it, for the other members.
+    pub(crate) fn report(&self, now: Moment) -> BackendReport {
+        BackendReport {
+            observations: self.mass_absence.counted(now.steady),
+            calls: self.availability.calls(now),
         }
     }
 

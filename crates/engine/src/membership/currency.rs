@@ -7,7 +7,6 @@ use tokio::time::timeout;
 
 use super::Membership;
 use crate::access::AccessControl;
-use crate::backends::Backends;
 
 /// A process that has not read the access stream to its end for as long refuses issued tokens.
 pub const CURRENT_FOR: Duration = Duration::from_secs(5);
@@ -55,10 +54,10 @@ impl Membership {
 
     /// Waits until every live member has everything up to `position` in force; false when one did not report in
     /// [`IN_FORCE_MAX`]: it is not current any more, or it was killed.
-    pub(crate) async fn seen_by_all(&self, position: Position, backends: &Backends) -> bool {
+    pub(crate) async fn seen_by_all(&self, position: Position) -> bool {
         let seen = async {
             loop {
-                let members = self.beat(backends).await.unwrap_or_default();
+                let members = self.beat().await.unwrap_or_default();
                 let others = members.iter().filter(|member| member.id != self.id);
                 if !members.is_empty() && others.clone().all(|other| other.seen.includes(position))
                 {

@@ -7,15 +7,17 @@
 
 pub mod currency;
 mod duties;
+mod reports;
 mod shares;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use stateward_domain::id::{BackendName, Position};
 use stateward_domain::ports::cluster::{Cluster, Member, NodeId, Role};
+use stateward_domain::ports::member_report::{BackendReport, Report};
 use stateward_domain::ports::store_error::StoreError;
 use stateward_domain::ports::sync_queue::Concurrency;
 use tokio::sync::{Notify, watch};
@@ -71,6 +73,9 @@ pub struct Membership {
     /// Whether this process changes nothing on any backend.
     observe_only: Arc<AtomicBool>,
     clock: ClockAndIds,
+    backends: Backends,
+    /// Descriptions of this process so far.
+    revisions: AtomicU64,
     known: watch::Sender<Known>,
     /// The last event that is in force here.
     seen: watch::Sender<Position>,
@@ -90,6 +95,7 @@ impl Membership {
         description: NodeDescription,
         observe_only: Arc<AtomicBool>,
         clock: ClockAndIds,
+        backends: Backends,
     ) -> Self {
         Self {
             cluster,
@@ -97,6 +103,8 @@ impl Membership {
             description,
             observe_only,
             clock,
+            backends,
+            revisions: AtomicU64::new(0),
             known: watch::Sender::default(),
             seen: watch::Sender::default(),
             beat_now: Notify::new(),
@@ -143,9 +151,9 @@ impl Membership {
     ///
     /// # Errors
     /// [`StoreError`].
-    pub(crate) async fn beat(&self, backends: &Backends) -> Result<Vec<Member>, StoreError> {
+    pub(crate) async fn beat(&self) -> Result<Vec<Member>, StoreError> {
         let asked_at = self.clock.elapsed();
-        let described = self.described(backends);
+        let described = self.described();
         let members = self.cluster.beat(&described).await?;
         if self.left.load(Ordering::Acquire) {
             // The heartbeat may have come after the farewell.
@@ -168,13 +176,14 @@ impl Membership {
             known.asked_at = Some(asked_at);
             known.joined_at.get_or_insert(asked_at);
         });
-        self.limit_rates(backends);
+        self.limit_rates();
+        self.compare_calls(&members);
         Ok(members)
     }
 
     /// Puts this process's shares of the rates in force, and wakes the dispatchers of backends that may be called now.
-    pub(crate) fn limit_rates(&self, backends: &Backends) {
-        for backend in backends.all().values() {
+    pub(crate) fn limit_rates(&self) {
+        for backend in self.backends.all().values() {
             if backend.limit_rate(self.rate(backend)) {
                 backend.wakeup.notify_one();
             }
@@ -187,9 +196,9 @@ impl Membership {
     }
 
     /// Beats until `shutdown`.
-    pub(crate) async fn run(&self, backends: Backends, shutdown: CancellationToken) {
+    pub(crate) async fn run(&self, shutdown: CancellationToken) {
         loop {
-            if let Err(error) = self.beat(&backends).await {
+            if let Err(error) = self.beat().await {
                 if matches!(error, StoreError::Fatal { .. }) {
                     self.barred.send_replace(Some(error.to_string()));
                     return;
@@ -242,11 +251,15 @@ impl Membership {
         waits.filter(|wait| !wait.is_zero()).min()
     }
 
-    fn described(&self, backends: &Backends) -> Member {
+    fn described(&self) -> Member {
         let digest = |backend: &Arc<Backend>| backend.settings.digest.clone();
-        let all = backends.all();
+        // Drawn first: a description with a higher number has all that was counted before a lower one was drawn.
+        let revision = self.revisions.fetch_add(1, Ordering::SeqCst) + 1;
+        let (all, now) = (self.backends.all(), self.clock.moment());
         let digests: BTreeMap<BackendName, String> =
             all.iter().map(|(name, backend)| (name.clone(), digest(backend))).collect();
+        let reports = all.iter().map(|(name, backend)| (name.clone(), backend.report(now)));
+        let reports = reports.filter(|(_, report)| *report != BackendReport::default());
         Member {
             id: self.id,
             name: self.description.name.clone(),
@@ -256,6 +269,8 @@ impl Membership {
             seen: *self.seen.borrow(),
             backends: digests,
             observe_only: self.observe_only.load(Ordering::Acquire),
+            revision,
+            report: Report { backends: reports.collect() },
         }
     }
 

@@ -2,12 +2,18 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use stateward_domain::backend::ParkCause;
+use stateward_domain::failure::{ErrorClass, Failure};
+use stateward_domain::id::Version;
 use stateward_domain::ports::cluster::Duty;
+use stateward_domain::ports::member_report::{Calls, Observations};
 use stateward_domain::time::{LogClock, ManualClock};
 use uuid::Uuid;
 
 use super::*;
 use crate::backends::BackendSettings;
+use crate::backends::availability::Unavailable;
+use crate::backends::mass_absence::MassAbsence;
 use crate::secrets::Secrets;
 use crate::stub_driver::StubDriver;
 
@@ -76,12 +82,12 @@ impl Setup {
         let description = NodeDescription { name: "me".to_owned(), ..NodeDescription::default() };
         let observe_only = Arc::<AtomicBool>::default();
         let flag = Arc::clone(&observe_only);
-        let membership = Membership::new(cluster.clone(), description, flag, own);
         let mut settings =
             BackendSettings::new("b", "stub", Arc::new(StubDriver { kinds: Vec::new() }));
         settings.concurrency = 8;
         settings.rate_per_second = std::num::NonZeroU32::new(rate);
         let backends = Backends::new([settings], Arc::new(Secrets::default()));
+        let membership = Membership::new(cluster.clone(), description, flag, own, backends.clone());
         Self { cluster, clock, membership, observe_only, backends }
     }
 
@@ -100,11 +106,13 @@ impl Setup {
             seen: Position::START,
             backends: digests,
             observe_only,
+            revision: 0,
+            report: Report::default(),
         });
     }
 
     async fn beat(&self) {
-        self.membership.beat(&self.backends).await.unwrap();
+        self.membership.beat().await.unwrap();
     }
 
     /// Beats until the member has been there for long enough to have its share.
@@ -235,7 +243,7 @@ async fn a_backend_that_is_added_has_no_share_of_its_rate_before_the_others_know
     both.push(setup.backend().settings.clone());
     setup.backends.replace(both);
     let new = setup.backends.get(&BackendName::from("new")).unwrap();
-    setup.membership.limit_rates(&setup.backends);
+    setup.membership.limit_rates();
     assert_eq!(setup.membership.rate(&new), Some(0));
     setup.joined_by(Role::All, "new");
     setup.beat().await;
@@ -300,6 +308,58 @@ async fn standing_duties_are_renewed_by_heartbeats_and_projections_by_their_own_
     setup.clock.advance(SECOND * 4);
     setup.membership.renew_standing().await;
     assert_eq!(*setup.cluster.holds.lock().unwrap(), 3);
+}
+
+/// The absence of this process is the sixth of all.
+#[tokio::test]
+async fn absences_that_other_members_counted_park_the_backend_and_without_an_answer_nothing_is_known()
+ {
+    let setup = Setup::new(0);
+    let (backend, name) = (setup.backend(), BackendName::from("b"));
+    for (others, expected) in [
+        (vec![2, 2], MassAbsence::Tolerated),
+        (vec![3, 2], MassAbsence::Parks(ParkCause::MassAbsence { absent: 6, observed: 6 })),
+    ] {
+        setup.cluster.others.lock().unwrap().clear();
+        for absent in others {
+            setup.joined_by(Role::All, "b");
+            let counts = Observations { confirmed: Version(0), observed: absent, absent };
+            let report = BackendReport { observations: counts, ..BackendReport::default() };
+            let mut all = setup.cluster.others.lock().unwrap();
+            all.last_mut().unwrap().report.backends.insert(name.clone(), report);
+        }
+        let at = setup.membership.clock.moment().steady;
+        backend.mass_absence.record(at, true, Version(0));
+        let found = setup.membership.mass_absence(&backend, Version(0)).await;
+        assert_eq!(found.unwrap(), expected);
+        backend.mass_absence.retract(at);
+    }
+    setup.cluster.down.store(true, Ordering::Relaxed);
+    assert!(setup.membership.mass_absence(&backend, Version(0)).await.is_err());
+}
+
+#[tokio::test]
+async fn failures_that_other_members_report_open_the_breaker_at_the_first_failure_here() {
+    let setup = Setup::new(0);
+    let backend = setup.backend();
+    backend.availability.record_identified();
+    setup.joined_by(Role::All, "b");
+    let failures = backend.settings.breaker.failures - 1;
+    let report = |calls| BackendReport { calls, ..BackendReport::default() };
+    let reports = |answered| {
+        let calls = report(Calls { failures, answered });
+        let backends = &mut setup.cluster.others.lock().unwrap()[0].report.backends;
+        backends.insert(BackendName::from("b"), calls);
+    };
+    let now = setup.membership.clock.moment();
+    let failure = Failure::harmless(ErrorClass::Transient, "test", "test");
+    backend.availability.record_failure(&failure, &[], now);
+    reports(true);
+    setup.beat().await;
+    assert_eq!(backend.availability.unavailable(now), None, "another gets answers");
+    reports(false);
+    setup.beat().await;
+    assert_eq!(backend.availability.unavailable(now), Some(Unavailable::BreakerOpen));
 }
 
 #[test]

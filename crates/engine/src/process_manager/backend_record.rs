@@ -65,8 +65,9 @@ impl Shared {
             _ => Vec::new(),
         })
         .await?;
-        if backend.availability.confirmed() > known {
-            backend.mass_absence.clear();
+        let confirmed = backend.availability.confirmed();
+        if confirmed > known {
+            backend.mass_absence.confirm(confirmed);
             tracing::info!(backend = %backend.name(), ?cause, "a person has confirmed this meanwhile");
         } else {
             tracing::error!(backend = %backend.name(), ?cause, "parked until a person confirms");
@@ -107,8 +108,8 @@ impl Shared {
         backend.availability.apply_record(&changed.state, self.clock.moment());
         // A repeated request confirmed what the backend answered then, which says nothing about its answers now.
         if changed.repeats.is_none() {
-            backend.mass_absence.clear();
-            backend.availability.record_success();
+            backend.mass_absence.confirm(backend.availability.confirmed());
+            backend.availability.record_success(self.clock.moment());
             backend.availability.record_identified();
             self.resume_work(backend).await;
         }

@@ -12,12 +12,13 @@ use stateward_domain::failure::{Effect, ErrorClass, Failure};
 use stateward_domain::id::ExternalId;
 use stateward_domain::ports::driver::{Act, CallContext, Create, ObjectRef, Outcome, Update};
 
+use crate::backends::mass_absence::MassAbsence;
 use crate::commands::CommandOutcome;
-use crate::error::CommandError;
+use crate::error::{CommandError, QueryError};
 use crate::process_manager::lease::AttemptControl;
 use crate::process_manager::plan::{
-    Action, AfterCall, Observation, Requeue, Resolution, RoundContext, Start, after_call,
-    after_cancel, after_owner_check, after_poll, after_verification, claim_refused,
+    Action, AfterCall, Observation, QUEUE_LAG, Requeue, Resolution, RoundContext, Start,
+    after_call, after_cancel, after_owner_check, after_poll, after_verification, claim_refused,
     desired_of_attempt, is_compared, missing_secret, requeue_for_work,
 };
 use crate::process_manager::round::Round;
@@ -79,11 +80,15 @@ impl Round<'_> {
         report: ObservationReport,
     ) -> Result<Requeue, CommandError> {
         let probed = Requeue::After(c.settings.breaker.probe_interval);
-        if self.baseline.counts()
-            && let Some(cause) = self.backend.mass_absence.record(self.moment().steady, true)
-        {
-            self.shared.park(self.backend, cause, self.baseline.known()).await?;
-            return Ok(probed);
+        if self.baseline.counts() {
+            match self.count_absence().await? {
+                MassAbsence::Tolerated => {}
+                MassAbsence::Outdated => return Ok(Requeue::After(QUEUE_LAG)),
+                MassAbsence::Parks(cause) => {
+                    self.shared.park(self.backend, cause, self.baseline.known()).await?;
+                    return Ok(probed);
+                }
+            }
         }
         let _ = self.shared.identify(self.backend).await;
         if self.backend.availability.unavailable(self.moment()).is_some() {
@@ -91,6 +96,18 @@ impl Round<'_> {
         }
         self.report(c.entity, &Intent::Observe(report)).await?;
         Ok(Requeue::Now)
+    }
+
+    /// Counts the absence that was observed last, and compares what all members counted. One that is not compared does not
+    /// count: the next round observes it again.
+    async fn count_absence(&self) -> Result<MassAbsence, CommandError> {
+        let (at, known) = (self.moment().steady, self.baseline.known());
+        self.backend.mass_absence.record(at, true, known);
+        let compared = self.shared.membership.mass_absence(self.backend, known).await;
+        if compared.is_err() {
+            self.backend.mass_absence.retract(at);
+        }
+        Ok(compared.map_err(QueryError::from)?)
     }
 
     /// Begins an attempt and carries it as far as it goes. What cannot be sent is not begun: secrets come first.
@@ -279,7 +296,7 @@ impl Round<'_> {
         self.backend.wait_for_rate_limit().await;
         let outcome = call.await;
         match &outcome {
-            Ok(_) => self.backend.availability.record_success(),
+            Ok(_) => self.backend.availability.record_success(self.moment()),
             Err(failure) => self.shared.record_failure(self.backend, failure).await,
         }
         outcome

@@ -58,7 +58,7 @@ async fn check(shared: &Shared, backend: &Backend) {
     let context = shared.backend_call_context(backend);
     match backend.settings.driver.health(&context).await {
         Ok(()) => {
-            backend.availability.record_recovery();
+            backend.availability.record_recovery(shared.clock.moment());
             // Another environment may answer at the same address now.
             let _ = shared.identify(backend).await;
         }

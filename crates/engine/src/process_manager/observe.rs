@@ -41,7 +41,8 @@ impl Round<'_> {
             }
             self.record_strays(entity, extra).await?;
             if entity.observed.presence == Presence::Present && self.baseline.counts() {
-                self.backend.mass_absence.record(self.moment().steady, false);
+                let known = self.baseline.known();
+                self.backend.mass_absence.record(self.moment().steady, false, known);
             }
         }
         Ok(observation)

@@ -111,7 +111,7 @@ impl Engine {
         let unavailable = backend.availability.unavailable(self.clock().moment());
         let blocked = unavailable
             .is_some_and(|unavailable| unavailable.blocks() && unavailable.ends_by_health_check());
-        backend.availability.record_recovery();
+        backend.availability.record_recovery(self.clock().moment());
         shared.identify(&backend).await?;
         if blocked {
             shared.reopen(&backend).await;

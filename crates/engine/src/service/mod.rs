@@ -166,7 +166,9 @@ impl Engine {
         known.replace(secrets);
         let observe_only = Arc::new(AtomicBool::new(parts.options.observe_only));
         let (node, flag) = (parts.node, Arc::clone(&observe_only));
-        let membership = Membership::new(store.cluster, node, flag, parts.clock.clone());
+        let backends = Backends::new(backends, Arc::clone(&known));
+        let clock = parts.clock.clone();
+        let membership = Membership::new(store.cluster, node, flag, clock, backends.clone());
         let shared = Shared {
             membership: Arc::new(membership),
             control,
@@ -175,7 +177,7 @@ impl Engine {
             entities,
             queue: store.queue,
             kinds,
-            secrets: Arc::clone(&known),
+            secrets: known,
             reload_wanted: Notify::new(),
             clock: parts.clock,
             lease_times: parts.options.lease_times,
@@ -190,9 +192,8 @@ impl Engine {
             model,
             progress: watch::Sender::new(ProjectionProgress::default()),
         };
-        let backends = Backends::new(backends, known);
         // No call before the members are known that have a part of the rate.
-        shared.membership.limit_rates(&backends);
+        shared.membership.limit_rates();
         let executor = Executor::new(Arc::clone(&shared.queue), shared.entities.clone());
         let inner = Inner {
             shared: Arc::new(shared),
@@ -228,12 +229,12 @@ impl Engine {
         for RunningModel { model, progress } in &self.inner.models {
             self.spawn_projection(&mut tasks, model.clone(), progress, &ended);
         }
-        let (membership, backends) = (Arc::clone(&shared.membership), self.inner.backends.clone());
+        let membership = Arc::clone(&shared.membership);
         let token = ended.clone();
         let access = Arc::clone(&self.inner.access);
         tasks.spawn(async move {
             tokio::select! {
-                () = membership.run(backends, token) => {}
+                () = membership.run(token) => {}
                 () = membership.confirm(&access), if membership.is_shared() => {}
             }
         });

@@ -21,7 +21,7 @@ impl Engine {
             return Ok(true);
         }
         let head = self.log().head().await?;
-        Ok(membership.seen_by_all(head, &self.inner.backends).await)
+        Ok(membership.seen_by_all(head).await)
     }
 
     /// Backends that live processes have configured differently.
@@ -44,6 +44,7 @@ fn differing(members: &[Member]) -> BTreeSet<BackendName> {
 mod tests {
     use stateward_domain::id::Position;
     use stateward_domain::ports::cluster::{NodeId, Role};
+    use stateward_domain::ports::member_report::Report;
     use uuid::Uuid;
 
     use super::*;
@@ -62,6 +63,8 @@ mod tests {
                 .map(|(name, digest)| (BackendName::from(*name), (*digest).to_owned()))
                 .collect(),
             observe_only: false,
+            revision: 0,
+            report: Report::default(),
         };
         let members = [
             member(&[("a", "1"), ("b", "1")]),

@@ -74,7 +74,7 @@ impl Engine {
         self.access().configure(namespaces);
         let changes = self.inner.backends.replace(backends);
         // The rate of a new backend is the configured one until here.
-        self.membership().limit_rates(&self.inner.backends);
+        self.membership().limit_rates();
         self.membership().report_now();
         Ok((changes, other_secrets))
     }

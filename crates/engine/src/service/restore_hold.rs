@@ -25,7 +25,7 @@ impl Engine {
     /// read.
     pub async fn begin(&self, life: LogLife) -> Result<(), CommandError> {
         let shared = &self.inner.shared;
-        shared.membership.beat(&self.inner.backends).await?;
+        shared.membership.beat().await?;
         self.access().load().await?;
         let held = if life.held { self.hold(life.held_epoch).await? } else { None };
         let system = match held {

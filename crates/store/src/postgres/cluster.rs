@@ -22,9 +22,11 @@ const GONE_AFTER: Duration = Duration::from_secs(15);
 /// Heartbeats are one after another: of two members that join at once, the second sees the first, so they never both take
 /// themselves for the only one. `OFFSET 0` keeps the lock before the function, whose statements have snapshots of their own.
 const BEAT: &str = "SELECT o_id, o_name, o_role, o_version, o_knows, o_seen, o_backends, \
-     o_observe_only, stateward_views.clock_or($10), (SELECT catalogue FROM stateward.log) \
+     o_observe_only, o_revision, o_report, stateward_views.clock_or($10), \
+     (SELECT catalogue FROM stateward.log) \
      FROM (SELECT 1 AS one FROM pg_advisory_xact_lock(x'535457424541'::bigint) OFFSET 0) turn, \
-     LATERAL stateward_views.beat_v3($1, $2, $3, $4, $5 * turn.one, $6, $7, $8, $9, $10, $11)";
+     LATERAL stateward_views.beat_v4($1, $2, $3, $4, $5 * turn.one, $6, $7, $8, $9, $10, $11, \
+     $12, $13)";
 
 /// The processes that work on one database.
 pub struct Members {
@@ -53,12 +55,12 @@ impl Members {
 }
 
 /// A stored member.
-type MemberRow = (Uuid, String, String, String, i64, String, String, bool);
+type MemberRow = (Uuid, String, String, String, i64, String, String, bool, i64, String);
 /// A stored member with the clock of leases and the log's catalogue.
-type BeatRow = (Uuid, String, String, String, i64, String, String, bool, i64, i64);
+type BeatRow = (Uuid, String, String, String, i64, String, String, bool, i64, String, i64, i64);
 
 fn member(row: MemberRow) -> Result<Member, StoreError> {
-    let (id, name, role, version, knows, seen, backends, observe_only) = row;
+    let (id, name, role, version, knows, seen, backends, observe_only, revision, report) = row;
     let key = id.to_string();
     let damaged = |column, error: &dyn std::fmt::Display| {
         StoreError::inconsistent(("members", column), &key, error.to_string())
@@ -75,6 +77,8 @@ fn member(row: MemberRow) -> Result<Member, StoreError> {
         seen,
         backends,
         observe_only,
+        revision: u64::try_from(revision).map_err(|error| damaged("revision", &error))?,
+        report: serde_json::from_str(&report).map_err(|error| damaged("report", &error))?,
     })
 }
 
@@ -123,6 +127,7 @@ impl Cluster for Members {
 
     async fn beat(&self, me: &Member) -> Result<Vec<Member>, StoreError> {
         let backends = serde_json::to_string(&me.backends).map_err(StoreError::fatal)?;
+        let report = serde_json::to_string(&me.report).map_err(StoreError::fatal)?;
         let mut session = self.database.session().await?;
         // Behind the wait for a connection, which is no step of the clock.
         let expected = self.prediction.at(self.steady());
@@ -137,19 +142,23 @@ impl Cluster for Members {
             .bind(me.observe_only)
             .bind(micros(GONE_AFTER))
             .bind(self.leases.now())
-            .bind(expected);
+            .bind(expected)
+            .bind(i64::try_from(me.revision).map_err(StoreError::fatal)?)
+            .bind(report);
         let rows: Vec<BeatRow> = session.fetch_all(query).await.map_err(store_error)?;
         if let Some(row) = rows.first() {
-            self.prediction.observe(row.8, self.steady());
-            if row.9 > i64::from(me.knows) {
-                let (found, known) = (row.9, me.knows);
+            self.prediction.observe(row.10, self.steady());
+            if row.11 > i64::from(me.knows) {
+                let (found, known) = (row.11, me.knows);
                 return Err(StoreError::fatal(NewerCatalogue { found, known }));
             }
         }
         let rows = rows.into_iter();
-        rows.map(|(id, name, role, version, knows, seen, backends, observe_only, ..)| {
-            member((id, name, role, version, knows, seen, backends, observe_only))
-        })
+        rows.map(
+            |(id, name, role, version, knows, seen, backends, observe, revision, report, ..)| {
+                member((id, name, role, version, knows, seen, backends, observe, revision, report))
+            },
+        )
         .collect()
     }
 
@@ -209,14 +218,27 @@ mod tests {
         let row = || -> MemberRow {
             let seen = stateward_domain::id::Position::START.to_string();
             let text = |text: &str| text.to_owned();
-            (Uuid::nil(), text("n"), text("all"), text("1"), 1, seen, text("{}"), false)
+            (
+                Uuid::nil(),
+                text("n"),
+                text("all"),
+                text("1"),
+                1,
+                seen,
+                text("{}"),
+                false,
+                1,
+                text("{}"),
+            )
         };
         assert!(member(row()).is_ok());
-        let changes: [(Change, &str); 4] = [
+        let changes: [(Change, &str); 6] = [
             (|row| row.2 = "x".to_owned(), "role"),
             (|row| row.4 = -1, "knows"),
             (|row| row.5 = "x".to_owned(), "seen"),
             (|row| row.6 = "[".to_owned(), "backends"),
+            (|row| row.8 = -1, "revision"),
+            (|row| row.9 = "[".to_owned(), "report"),
         ];
         for (change, column) in changes {
             let mut damaged = row();

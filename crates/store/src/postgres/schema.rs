@@ -26,6 +26,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
     (4, "clock_steps", include_str!("../../../../migrations/postgres/0004_clock_steps.sql")),
     (5, "grants", include_str!("../../../../migrations/postgres/0005_grants.sql")),
     (6, "catalogue", include_str!("../../../../migrations/postgres/0006_catalogue.sql")),
+    (7, "reports", include_str!("../../../../migrations/postgres/0007_reports.sql")),
 ];
 
 /// Where sqlx records what was applied.

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use stateward_domain::id::{BackendName, Position};
+use stateward_domain::id::{BackendName, Position, Version};
 use stateward_domain::ports::cluster::{Duty, Member, NodeId, Role};
+use stateward_domain::ports::member_report::{BackendReport, Calls, Observations, Report};
 use uuid::Uuid;
 
 use crate::support::{Subject, subjects};
@@ -19,6 +20,8 @@ fn member(id: u128) -> Member {
         seen: Position::START,
         backends: BTreeMap::new(),
         observe_only: false,
+        revision: 0,
+        report: Report::default(),
     }
 }
 
@@ -44,6 +47,33 @@ async fn a_member_sees_itself_as_it_last_described_itself() {
         for _ in 0..2 {
             assert_eq!(cluster.beat(&me).await, Ok(vec![me.clone()]), "{name}");
         }
+    }
+}
+
+/// What two calls of one process meet that overtake each other.
+#[tokio::test]
+async fn a_report_comes_back_and_an_earlier_one_that_arrives_later_changes_nothing() {
+    for Subject { name, cluster, .. } in subjects().await {
+        let report = |absent| Report {
+            backends: [(
+                BackendName::from("b"),
+                BackendReport {
+                    observations: Observations { confirmed: Version(3), observed: 9, absent },
+                    calls: Calls { failures: 2, answered: true },
+                },
+            )]
+            .into(),
+            ..Report::default()
+        };
+        let first = Member { revision: 1, report: report(1), ..member(1) };
+        let second = Member { revision: 2, report: report(2), ..member(1) };
+        for described in [&first, &second] {
+            assert_eq!(cluster.beat(described).await, Ok(vec![described.clone()]), "{name}");
+        }
+        assert_eq!(cluster.beat(&first).await, Ok(vec![second]), "{name}");
+        let next = member(2);
+        cluster.leave(first.id).await.unwrap();
+        assert_eq!(cluster.beat(&next).await, Ok(vec![next.clone()]), "{name}: another life");
     }
 }
 

@@ -47,12 +47,12 @@ fn failures_in_a_row_open_the_breaker_and_one_success_closes_it() {
     let availability = Availability::new(2);
     availability.record_identified();
     availability.record_failure(&transient(), &[], NOW);
-    availability.record_success();
+    availability.record_success(NOW);
     availability.record_failure(&transient(), &[], NOW);
     assert_eq!(availability.unavailable(NOW), None);
     availability.record_failure(&transient(), &[], NOW);
     assert_eq!(availability.unavailable(NOW), Some(Unavailable::BreakerOpen));
-    availability.record_recovery();
+    availability.record_recovery(NOW);
     assert_eq!(availability.unavailable(NOW), None);
 }
 
@@ -191,6 +191,6 @@ fn refused_credentials_close_it_until_a_probe_succeeds() {
             .unavailable(NOW)
             .is_some_and(|unavailable| unavailable.blocks() && unavailable.ends_by_health_check())
     );
-    availability.record_recovery();
+    availability.record_recovery(NOW);
     assert_eq!(availability.unavailable(NOW), None);
 }

@@ -15,6 +15,7 @@ use stateward_store::memory::MemoryLog;
 use uuid::Uuid;
 
 use super::*;
+use crate::backends::Backends;
 use crate::clock::ClockAndIds;
 use crate::membership::NodeDescription;
 use stateward_store::single_node::SingleNode;
@@ -28,7 +29,8 @@ pub(crate) async fn run_alone(
 ) {
     let clock = ClockAndIds { log_clock: LogClock::from(ManualClock::new()) };
     let (cluster, node) = (Arc::new(SingleNode::default()), NodeDescription::default());
-    let membership = Arc::new(Membership::new(cluster, node, Arc::default(), clock));
+    let membership =
+        Arc::new(Membership::new(cluster, node, Arc::default(), clock, Backends::default()));
     Runner { log, projection, progress, membership, shutdown }.run().await;
 }
 
@@ -176,7 +178,13 @@ async fn what_stopped_a_projection_is_shown_until_any_process_passes_it() {
             recorded_at: None,
             stopped: stopped.clone(),
         }),
-        membership: Arc::new(Membership::new(cluster, node, Arc::default(), clock)),
+        membership: Arc::new(Membership::new(
+            cluster,
+            node,
+            Arc::default(),
+            clock,
+            Backends::default(),
+        )),
         shutdown: CancellationToken::new(),
     };
     runner.stand_by().await;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use stateward_domain::id::{BackendName, Position};
 use stateward_domain::ports::cluster::{Cluster, Duty, Member, NodeId, Role};
+use stateward_domain::ports::member_report::{BackendReport, Observations, Report};
 use stateward_domain::ports::store_error::StoreError;
 use stateward_domain::time::LogClock;
 use stateward_store::postgres::{LeaseClock, Members};
@@ -36,6 +37,8 @@ fn member(id: u128) -> Member {
         seen: Position { epoch: 1, major: 0, minor: 7 },
         backends: [(BackendName::from("b"), "digest".to_owned())].into(),
         observe_only: id == 1,
+        revision: 0,
+        report: Report::default(),
     }
 }
 
@@ -56,6 +59,35 @@ async fn every_member_sees_all_that_live_in_the_order_in_which_they_came() {
     assert_eq!(cluster[0].beat(&first).await, Ok(again), "it comes anew");
     cluster[1].leave(second.id).await.unwrap();
     assert_eq!(cluster[0].beat(&first).await, Ok(vec![first]));
+}
+
+/// Of reports that cross each other, the last to be answered sees all: so what is too much together is seen as such.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_members_that_beat_at_once_the_last_sees_the_reports_of_all() {
+    const MEMBERS: usize = 4;
+    let Some(database) = test_database() else { return };
+    let (cluster, _clock) = processes(&database.await, MEMBERS).await;
+    let cluster = Arc::new(cluster);
+    let backend = BackendName::from("b");
+    for absent in 1..=20 {
+        let beats = (0..MEMBERS).map(|number| {
+            let (cluster, backend) = (Arc::clone(&cluster), backend.clone());
+            tokio::spawn(async move {
+                let observations = Observations { absent, ..Observations::default() };
+                let report = BackendReport { observations, ..BackendReport::default() };
+                let backends = [(backend.clone(), report)].into();
+                let report = Report { backends, ..Report::default() };
+                let me = Member { revision: absent, report, ..member(number as u128) };
+                let all = cluster[number].beat(&me).await.unwrap();
+                all.iter().map(|one| one.report.backends[&backend].observations.absent).sum::<u64>()
+            })
+        });
+        let mut most = 0;
+        for beat in beats.collect::<Vec<_>>() {
+            most = most.max(beat.await.unwrap());
+        }
+        assert_eq!(most, absent * MEMBERS as u64, "of {MEMBERS} members that each report {absent}");
+    }
 }
 
 #[tokio::test]

@@ -1,0 +1,51 @@
+//! What a process reports with its heartbeat beside its description: what all of them decide on together.
+//!
+//! Stored as JSON. A later version adds members with defaults: an older one reads a newer one's report, and the reverse.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{BackendName, Version};
+
+/// The report of one process. A process of a version without reports has the default one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Report {
+    /// Backends of which there is something to report.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub backends: BTreeMap<BackendName, BackendReport>,
+}
+
+/// What one process met on one backend.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct BackendReport {
+    /// Its recent observations.
+    pub observations: Observations,
+    /// Its calls.
+    pub calls: Calls,
+}
+
+/// Observations of objects that were present before, in the window of mass-absence detection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Observations {
+    /// The newest confirmation of the backend's contents that is known to the process: earlier observations do not
+    /// count. 0 = none.
+    pub confirmed: Version,
+    /// Number of observations.
+    pub observed: u64,
+    /// How many of them found the object absent.
+    pub absent: u64,
+}
+
+/// Calls of a backend, as its circuit breaker counts them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Calls {
+    /// Failures in a row up to now.
+    pub failures: u32,
+    /// Whether the backend answered a call a few seconds ago.
+    pub answered: bool,
+}

@@ -1,0 +1,46 @@
+//! What the members report of each backend, and what follows from all reports together.
+
+use stateward_domain::id::{BackendName, Version};
+use stateward_domain::ports::cluster::{Member, NodeId};
+use stateward_domain::ports::member_report::BackendReport;
+use stateward_domain::ports::store_error::StoreError;
+
+use super::Membership;
+use crate::backends::Backend;
+use crate::backends::mass_absence::MassAbsence;
+
+impl Membership {
+    /// Whether too many objects of `backend` are absent at once, by the counts of all members. What this process counted
+    /// before the call is reported first: of several members that count at once, one sees the counts of all.
+    ///
+    /// # Errors
+    /// [`StoreError`]: nothing is known of the others, and nothing may be acted on.
+    pub(crate) async fn mass_absence(
+        &self,
+        backend: &Backend,
+        known: Version,
+    ) -> Result<MassAbsence, StoreError> {
+        let members = if self.is_shared() { self.beat().await? } else { Vec::new() };
+        let others = reports_of(&members, self.id, backend.name()).map(|other| other.observations);
+        let own = backend.mass_absence.counted(self.clock.moment().steady);
+        Ok(MassAbsence::of(known, others.chain([own])))
+    }
+
+    /// Puts in force for the circuit breakers how the calls of the others went.
+    pub(super) fn compare_calls(&self, members: &[Member]) {
+        for (name, backend) in &*self.backends.all() {
+            let others = reports_of(members, self.id, name).map(|other| other.calls);
+            backend.availability.compare_calls(others);
+        }
+    }
+}
+
+/// What the members other than `me` report of the backend.
+fn reports_of<'a>(
+    members: &'a [Member],
+    me: NodeId,
+    backend: &'a BackendName,
+) -> impl Iterator<Item = BackendReport> + 'a {
+    let others = members.iter().filter(move |member| member.id != me);
+    others.filter_map(|member| member.report.backends.get(backend).copied())
+}
