@@ -5,6 +5,7 @@ use rustix::process::{Signal, kill_process};
 use serde_json::{Value, json};
 
 use super::Nodes;
+use crate::cli::Cli;
 use crate::harness::{text, thing, until};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -145,6 +146,52 @@ async fn a_reload_that_one_node_was_asked_for_is_done_by_all() {
                 assert!(list.contains(&new), "node {node}, {path}: {list}");
             }
         }
+    }
+}
+
+/// The reply names it, and so does the command, whose exit code says so.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_did_not_reload_as_the_others_is_named_until_it_does() {
+    let Some(nodes) = Nodes::start(3).await else { return };
+    let list = nodes.client(2).get("/v1/nodes").await.body;
+    let answers = list["items"].as_array().unwrap().iter().find(|node| node["answers"] == true);
+    let name = text(&answers.expect("it lists itself")["name"]);
+    let backend = |name: &str, more: &str| {
+        format!("[backends.{name}]\ndriver = \"fake\"\nurl = \"{}\"\n{more}", nodes.world.url)
+    };
+    let server = "[server]\nadmin_token = { file = \"secret\" }\n";
+    let good = format!("{server}{}{}", backend("sandbox", ""), backend("second", ""));
+    let other = format!("{server}{}{}", backend("sandbox", ""), backend("second", "rate = 9\n"));
+    let folder = tempfile::tempdir().unwrap();
+    let shell = Cli::new(folder.path())
+        .with("STATEWARD_SERVER", &nodes.client(0).url)
+        .with("STATEWARD_TOKEN", super::TOKEN);
+    for setup in &nodes.setups {
+        setup.configure(&good);
+    }
+    let broken = "[secrets]\nx = { file = \"not-there\" }\n".to_owned() + &good;
+    for (configuration, reason) in
+        [(&broken, Some("not-there")), (&other, Some("differs: second")), (&good, None)]
+    {
+        nodes.setups[2].configure(configuration);
+        // A repetition of the request names them, too.
+        let key = format!("reload-{}", reason.map_or("good", |reason| &reason[..3]));
+        let headers = [("Idempotency-Key", key.as_str())];
+        for _ in 0..2 {
+            let reload = "/v1/backends/reload";
+            let reply = nodes.client(0).send(Method::POST, reload, None, &headers).await.unwrap();
+            assert_eq!(reply.status, StatusCode::OK, "{:#}", reply.body);
+            let failed = reply.body["failed"].as_array().expect("always there");
+            assert_eq!(failed.len(), usize::from(reason.is_some()), "{:#}", reply.body);
+            let Some(reason) = reason else { continue };
+            assert_eq!(failed[0]["node"], name.as_str());
+            assert!(text(&failed[0]["error"]).contains(reason), "{:#}", reply.body);
+        }
+        let said = shell.run("backends reload").await;
+        assert_eq!(said.code, i32::from(reason.is_some()), "{said:#?}");
+        let named = said.err.contains(&format!("node {name} did not reload"));
+        assert_eq!(named, reason.is_some(), "{said:#?}");
+        assert!(said.out.contains("second"), "{said:#?}");
     }
 }
 

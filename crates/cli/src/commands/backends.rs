@@ -6,8 +6,10 @@ use serde_json::{Value, json};
 
 use crate::client::{ChangeReason, Request, escaped};
 use crate::exit::Exit;
+use crate::json_text::text;
 use crate::presentation::output::{Output, time};
 use crate::presentation::render::backend::{BACKEND, RELOADED};
+use crate::presentation::terminal;
 use crate::verb_context::{ClientCommand, CommandContext};
 
 #[derive(Args)]
@@ -55,7 +57,10 @@ enum BackendVerb {
     #[command(after_help = "Example:\n  stateward backends test cloud")]
     Test { name: String },
     /// Read the configuration and the files of secrets again
-    #[command(after_help = "Example:\n  stateward backends reload")]
+    #[command(
+        after_help = "Every node reads its own files. One that could not, or has another configuration, is named, and the \
+        exit code is 1.\n\nExample:\n  stateward backends reload"
+    )]
     Reload {
         #[command(flatten)]
         why: ChangeReason,
@@ -93,10 +98,21 @@ impl ClientCommand for Backends {
                 let reply = context.client.with_reason(&why).send(&request).await?;
                 let backends = reply["backends"].as_array().cloned().unwrap_or_default();
                 context.print_list(&RELOADED, &backends, output)?;
+                return Ok(report_failed(&reply));
             }
         }
         Ok(Exit::Ok)
     }
+}
+
+/// Prints the nodes that failed in a reload; the exit code of the command.
+fn report_failed(reply: &Value) -> Exit {
+    let failed = reply["failed"].as_array().map_or(&[][..], Vec::as_slice);
+    for node in failed {
+        let (name, error) = (text(node, "/node"), text(node, "/error"));
+        terminal::note(&format!("stateward: node {name} did not reload: {error}"));
+    }
+    if failed.is_empty() { Exit::Ok } else { Exit::Failure }
 }
 
 async fn act(

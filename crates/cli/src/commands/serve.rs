@@ -9,10 +9,11 @@ use clap::{Args, ValueEnum};
 use secrecy::ExposeSecret;
 use stateward_api::Tls;
 use stateward_domain::envelope::Envelope;
-use stateward_domain::id::Namespace;
+use stateward_domain::id::{Namespace, Version};
 use stateward_domain::ports::cluster;
+use stateward_engine::Engine;
 use stateward_engine::backends::BackendChange;
-use stateward_engine::service::HANGUP;
+use stateward_engine::service::{FailedReload, HANGUP};
 use stateward_store::Broken;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -162,13 +163,29 @@ async fn reload_on_hangup(running: &RunningServer) -> Infallible {
         }
         let envelope = Envelope::system(HANGUP, Namespace::default());
         match running.engine.reload(&envelope).await {
-            Ok(backends) => {
-                let new =
-                    backends.iter().filter(|(_, change)| **change != BackendChange::Unchanged);
+            Ok(reloaded) => {
+                let new = reloaded
+                    .backends
+                    .iter()
+                    .filter(|(_, change)| **change != BackendChange::Unchanged);
                 let new: Vec<_> = new.map(|(name, change)| format!("{name} {change:?}")).collect();
                 tracing::info!(changed = new.join(", "), "the configuration was read anew");
+                report_failed(&running.engine, reloaded.version).await;
             }
             Err(error) => tracing::error!(%error, "the configuration stays as it is"),
         }
+    }
+}
+
+/// Logs which other nodes are not done with the reload that is recorded at `version`.
+async fn report_failed(engine: &Engine, version: Option<Version>) {
+    let Some(version) = version else { return };
+    match engine.failed_reloads(version).await {
+        Ok(failed) => {
+            for FailedReload { node, error } in failed {
+                tracing::error!(node, error, "the configuration was not read anew by another node");
+            }
+        }
+        Err(error) => tracing::warn!(%error, "it is not known whether other nodes reloaded"),
     }
 }

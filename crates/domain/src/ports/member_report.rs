@@ -15,6 +15,19 @@ pub struct Report {
     /// Backends of which there is something to report.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub backends: BTreeMap<BackendName, BackendReport>,
+    /// The last reload that any process recorded and this one is done with; `None` = there was none in its life.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reload: Option<ReloadOutcome>,
+}
+
+/// How a process carried out a recorded reload.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReloadOutcome {
+    /// Version of the system stream that records it.
+    pub version: Version,
+    /// Why the process kept its configuration, in one line without secrets; `None` = the new one is in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
 }
 
 /// What one process met on one backend.

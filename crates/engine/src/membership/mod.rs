@@ -11,13 +11,13 @@ mod reports;
 mod shares;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use stateward_domain::id::{BackendName, Position};
 use stateward_domain::ports::cluster::{Cluster, Member, NodeId, Role};
-use stateward_domain::ports::member_report::{BackendReport, Report};
+use stateward_domain::ports::member_report::{BackendReport, ReloadOutcome, Report};
 use stateward_domain::ports::store_error::StoreError;
 use stateward_domain::ports::sync_queue::Concurrency;
 use tokio::sync::{Notify, watch};
@@ -84,6 +84,8 @@ pub struct Membership {
     /// When the access stream was asked for whose end is in force here; `None` = it was not read yet.
     confirmed_at: watch::Sender<Option<Duration>>,
     left: AtomicBool,
+    /// The last recorded reload that is done here.
+    reload: Mutex<Option<ReloadOutcome>>,
     /// Why this process may not be a member any more.
     barred: watch::Sender<Option<String>>,
     duties: HeldDuties,
@@ -110,6 +112,7 @@ impl Membership {
             beat_now: Notify::new(),
             confirmed_at: watch::Sender::default(),
             left: AtomicBool::new(false),
+            reload: Mutex::default(),
             barred: watch::Sender::default(),
             duties: HeldDuties::default(),
         }
@@ -270,7 +273,7 @@ impl Membership {
             backends: digests,
             observe_only: self.observe_only.load(Ordering::Acquire),
             revision,
-            report: Report { backends: reports.collect() },
+            report: Report { backends: reports.collect(), reload: self.reload() },
         }
     }
 

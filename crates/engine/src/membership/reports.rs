@@ -1,12 +1,15 @@
 //! What the members report of each backend, and what follows from all reports together.
 
+use std::sync::PoisonError;
+
 use stateward_domain::id::{BackendName, Version};
 use stateward_domain::ports::cluster::{Member, NodeId};
-use stateward_domain::ports::member_report::BackendReport;
+use stateward_domain::ports::member_report::{BackendReport, ReloadOutcome};
 use stateward_domain::ports::store_error::StoreError;
 
 use super::Membership;
 use crate::backends::Backend;
+use crate::backends::answer_limits::{MESSAGE_CHARS_MAX, shortened};
 use crate::backends::mass_absence::MassAbsence;
 
 impl Membership {
@@ -24,6 +27,20 @@ impl Membership {
         let others = reports_of(&members, self.id, backend.name()).map(|other| other.observations);
         let own = backend.mass_absence.counted(self.clock.moment().steady);
         Ok(MassAbsence::of(known, others.chain([own])))
+    }
+
+    /// Reports from now on how this process carried out the reload that is recorded at `version` of the system stream.
+    /// One that is recorded before the reported one changes nothing.
+    pub(crate) fn note_reload(&self, version: Version, error: Option<String>) {
+        let error = error.map(|error| shortened(error, MESSAGE_CHARS_MAX));
+        let mut reload = self.reload.lock().unwrap_or_else(PoisonError::into_inner);
+        if reload.as_ref().is_none_or(|known| known.version <= version) {
+            *reload = Some(ReloadOutcome { version, error });
+        }
+    }
+
+    pub(super) fn reload(&self) -> Option<ReloadOutcome> {
+        self.reload.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Puts in force for the circuit breakers how the calls of the others went.

@@ -57,10 +57,11 @@ pub use crate::commands::idempotency::IdempotencyPermit;
 pub use audit::VerificationPermit;
 pub use backends::BackendStatus;
 pub use entity_requests::{Accepted, Declaration, EntityChange, Preview, Verb};
+pub use nodes::FailedReload;
 pub use objects::{BackendObject, ObjectPage};
 pub use operations::FollowedOperation;
 pub use projections::ProjectionStatus;
-pub use reload::{BackendChanges, HANGUP};
+pub use reload::{BackendChanges, HANGUP, Reloaded};
 
 /// Minimum age of an idempotency claim before it is forgotten.
 const CLAIM_AGE: Duration = Duration::from_hours(192);

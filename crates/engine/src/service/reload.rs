@@ -24,6 +24,15 @@ pub const HANGUP: &str = "sighup";
 /// What a new configuration changed, by backend.
 pub type BackendChanges = BTreeMap<BackendName, BackendChange>;
 
+/// A reload that this process carried out.
+#[derive(Clone, Debug)]
+pub struct Reloaded {
+    /// What it changed here.
+    pub backends: BackendChanges,
+    /// Version of the system stream that records it, so that every process reloads; `None` = it is this process's alone.
+    pub version: Option<Version>,
+}
+
 impl Engine {
     /// Reloads the configuration and all secrets. Changed backends are connected again, the others are kept.
     ///
@@ -31,7 +40,7 @@ impl Engine {
     /// [`ControlError::BadConfiguration`]; [`ControlError::BackendInUse`] and [`ControlError::InUse`] when the new
     /// configuration removes something that still has entities; [`QueryError::Store`]. The present configuration stays
     /// in force.
-    pub async fn reload(&self, envelope: &Envelope) -> Result<BackendChanges, ControlError> {
+    pub async fn reload(&self, envelope: &Envelope) -> Result<Reloaded, ControlError> {
         let mut last = self.inner.reloading.lock().await;
         let request = envelope;
         // The idempotency key stands for the whole reload; the first of several removals would take it.
@@ -58,7 +67,7 @@ impl Engine {
         // Each process of a shared store reads its own files, whichever of them got the signal.
         let hangup = request.actor.id == HANGUP && self.membership().is_shared();
         if request.actor.kind == Actor::SYSTEM && !hangup {
-            Ok(changes)
+            Ok(Reloaded { backends: changes, version: None })
         } else {
             self.record_reload(request, changes, &mut last).await
         }
@@ -106,7 +115,7 @@ impl Engine {
         envelope: &Envelope,
         changes: BackendChanges,
         last: &mut Version,
-    ) -> Result<BackendChanges, ControlError> {
+    ) -> Result<Reloaded, ControlError> {
         let at = self.clock().now();
         let event = SystemEvent::ConfigurationReloaded { at, backends: changes.clone() };
         let stream = StreamId::system();
@@ -114,21 +123,25 @@ impl Engine {
         let outcome = self.inner.shared.control.change(&stream, envelope, record).await?;
         match outcome.repeats {
             None => {
-                *last = outcome.state.version;
-                Ok(changes)
+                let version = outcome.state.version;
+                *last = version;
+                self.membership().note_reload(version, None);
+                Ok(Reloaded { backends: changes, version: Some(version) })
             }
             Some(version) => Ok(self.reloaded_at(version).await?),
         }
     }
 
-    /// What the reload changed that is recorded at `version` of the system stream.
+    /// The reload that is recorded at `version` of the system stream.
     ///
     /// # Errors
     /// [`QueryError::NotFound`] when that event is no reload, [`QueryError::Store`], [`QueryError::Unreadable`].
-    pub async fn reloaded_at(&self, version: Version) -> Result<BackendChanges, QueryError> {
+    pub async fn reloaded_at(&self, version: Version) -> Result<Reloaded, QueryError> {
         let event = self.inner.shared.control.event::<System>(&StreamId::system(), version).await?;
         match event {
-            SystemEvent::ConfigurationReloaded { backends, .. } => Ok(backends),
+            SystemEvent::ConfigurationReloaded { backends, .. } => {
+                Ok(Reloaded { backends, version: Some(version) })
+            }
             _ => Err(QueryError::NotFound),
         }
     }
@@ -205,8 +218,12 @@ pub(crate) async fn reload_as_recorded(engine: Engine) {
             () = engine.stopped() => return,
         }
         let version = *reloaded.borrow_and_update();
-        if let Err(error) = engine.reload_recorded(version).await {
-            tracing::error!(%error, "another process reloaded the configuration; this one could not");
+        match engine.reload_recorded(version).await {
+            Ok(()) => engine.membership().note_reload(version, None),
+            Err(error) => {
+                tracing::error!(%error, "another process reloaded the configuration; this one could not");
+                engine.membership().note_reload(version, Some(error.to_string()));
+            }
         }
         engine.inner.reload_done.send_replace(version);
     }
