@@ -100,6 +100,17 @@ async fn an_unfreeze_on_one_node_lets_all_of_them_work() {
     let Some(nodes) = Nodes::start_with(3, &["--observe-only"]).await else { return };
     let observes = |expected: bool| move |ready: &Value| ready["observe_only"] == expected;
     all_show(&nodes, "/readyz", observes(true)).await;
+    let shown = async |cause: &'static str| {
+        let all = move |list: &Value| {
+            let mut nodes = list["items"].as_array().expect("items").iter();
+            nodes.all(|node| {
+                let shown = text(&node["observe_only_cause"]);
+                shown == cause && node["observe_only"] == !cause.is_empty()
+            })
+        };
+        all_show(&nodes, "/v1/nodes", all).await;
+    };
+    shown("argument").await;
     let mut ids = Vec::new();
     for number in 0..9 {
         ids.push(nodes.declare(number, &format!("t{number}"), json!({ "size": 1 })).await.0);
@@ -112,6 +123,7 @@ async fn an_unfreeze_on_one_node_lets_all_of_them_work() {
     assert_eq!(nodes.world.counts().await.objects, 0);
     act(&nodes, 1, "/v1/system/unfreeze", "checked").await;
     all_show(&nodes, "/readyz", observes(false)).await;
+    shown("").await;
     for (number, id) in ids.iter().enumerate() {
         nodes.client(number).reaches(id, "ok").await;
     }

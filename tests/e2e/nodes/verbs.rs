@@ -76,6 +76,8 @@ async fn a_log_moves_to_a_database_and_back_with_its_ids_and_hashes() {
     let shell = cli(folder.path(), &server.client.url, &server.client.token);
     let ready = server.client.get("/readyz").await.body;
     assert_eq!(ready["observe_only"], true, "{ready:#}");
+    let listed = shell.ok("nodes").await;
+    assert!(listed.contains("OBSERVE-ONLY") && listed.contains("restore hold"), "{listed}");
     let verified = shell.run(&format!("audit verify --against {checkpoint}")).await;
     assert_eq!(verified.code, 0, "{verified:#?}");
     assert_eq!(shell.ok("get fake.thing -o name").await.lines().count(), 5);

@@ -7,6 +7,7 @@ use actix_web::{HttpResponse, web};
 use serde::Serialize;
 use stateward_domain::access::Role;
 use stateward_domain::ports::cluster::{self, Member};
+use stateward_domain::ports::member_report::ObserveOnlyCause;
 
 use super::{ListReply, resource};
 use crate::app_state::AppState;
@@ -24,6 +25,14 @@ enum NodeRole {
     Worker,
 }
 
+/// Why a process changes nothing: it was started with `--observe-only`, or the restore hold is set for all.
+#[derive(Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum ObserveOnlyBy {
+    Argument,
+    RestoreHold,
+}
+
 #[derive(Serialize, utoipa::ToSchema)]
 struct NodeView {
     /// Of one life of one process
@@ -37,6 +46,10 @@ struct NodeView {
     seen: String,
     /// Digests of its backends' configurations
     backends: BTreeMap<String, String>,
+    /// Whether it changes nothing on any backend
+    observe_only: bool,
+    /// Why; null = it may change them, or does not say
+    observe_only_cause: Option<ObserveOnlyBy>,
     /// Whether it answers this request
     answers: bool,
 }
@@ -73,6 +86,12 @@ pub(crate) async fn list(
         catalogue: member.knows,
         seen: member.seen.to_string(),
         backends: member.backends.into_iter().map(|(name, digest)| (name.0, digest)).collect(),
+        observe_only: member.observe_only,
+        observe_only_cause: match member.report.observe_only {
+            Some(ObserveOnlyCause::Argument) => Some(ObserveOnlyBy::Argument),
+            Some(ObserveOnlyCause::RestoreHold) => Some(ObserveOnlyBy::RestoreHold),
+            Some(ObserveOnlyCause::Unknown) | None => None,
+        },
         answers: member.id == membership.id(),
     };
     let items: Vec<_> = membership.members().into_iter().map(view).collect();

@@ -18,6 +18,22 @@ pub struct Report {
     /// The last reload that any process recorded and this one is done with; `None` = there was none in its life.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reload: Option<ReloadOutcome>,
+    /// Why the process changes nothing on any backend; `None` = it may, or does not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observe_only: Option<ObserveOnlyCause>,
+}
+
+/// Why a process changes nothing on any backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ObserveOnlyCause {
+    /// It was started so.
+    Argument,
+    /// The restore hold is set for all processes.
+    RestoreHold,
+    /// Only a later version knows.
+    #[serde(other)]
+    Unknown,
 }
 
 /// How a process carried out a recorded reload.

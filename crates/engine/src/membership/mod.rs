@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use stateward_domain::id::{BackendName, Position};
 use stateward_domain::ports::cluster::{Cluster, Member, NodeId, Role};
-use stateward_domain::ports::member_report::{BackendReport, ReloadOutcome, Report};
+use stateward_domain::ports::member_report::{BackendReport, ObserveOnlyCause, ReloadOutcome, Report};
 use stateward_domain::ports::store_error::StoreError;
 use stateward_domain::ports::sync_queue::Concurrency;
 use tokio::sync::{Notify, watch};
@@ -72,6 +72,8 @@ pub struct Membership {
     description: NodeDescription,
     /// Whether this process changes nothing on any backend.
     observe_only: Arc<AtomicBool>,
+    /// Whether it does so because of the restore hold.
+    restore_hold: AtomicBool,
     clock: ClockAndIds,
     backends: Backends,
     /// Descriptions of this process so far.
@@ -104,6 +106,7 @@ impl Membership {
             id: NodeId(clock.id()),
             description,
             observe_only,
+            restore_hold: AtomicBool::new(false),
             clock,
             backends,
             revisions: AtomicU64::new(0),
@@ -263,6 +266,17 @@ impl Membership {
             all.iter().map(|(name, backend)| (name.clone(), digest(backend))).collect();
         let reports = all.iter().map(|(name, backend)| (name.clone(), backend.report(now)));
         let reports = reports.filter(|(_, report)| *report != BackendReport::default());
+        let observe_only = self.observe_only.load(Ordering::Acquire);
+        let cause = if self.restore_hold.load(Ordering::Acquire) {
+            ObserveOnlyCause::RestoreHold
+        } else {
+            ObserveOnlyCause::Argument
+        };
+        let report = Report {
+            backends: reports.collect(),
+            reload: self.reload(),
+            observe_only: observe_only.then_some(cause),
+        };
         Member {
             id: self.id,
             name: self.description.name.clone(),
@@ -271,9 +285,9 @@ impl Membership {
             knows: appender::readable(),
             seen: *self.seen.borrow(),
             backends: digests,
-            observe_only: self.observe_only.load(Ordering::Acquire),
+            observe_only,
             revision,
-            report: Report { backends: reports.collect(), reload: self.reload() },
+            report,
         }
     }
 

@@ -1,6 +1,7 @@
 //! What the members report of each backend, and what follows from all reports together.
 
 use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 
 use stateward_domain::id::{BackendName, Version};
 use stateward_domain::ports::cluster::{Member, NodeId};
@@ -37,6 +38,11 @@ impl Membership {
         if reload.as_ref().is_none_or(|known| known.version <= version) {
             *reload = Some(ReloadOutcome { version, error });
         }
+    }
+
+    /// Reports from now on whether the restore hold is the cause that this process changes nothing.
+    pub(crate) fn note_restore_hold(&self, held: bool) {
+        self.restore_hold.store(held, Ordering::Release);
     }
 
     pub(super) fn reload(&self) -> Option<ReloadOutcome> {

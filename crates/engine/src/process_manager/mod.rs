@@ -133,14 +133,16 @@ impl Shared {
         self.log_cut.fetch_max(at.0, Ordering::AcqRel);
     }
 
-    /// Forbids changes of backends in this process; running calls go on. Idempotent.
+    /// Forbids changes of backends in this process because of the restore hold; running calls go on. Idempotent.
     pub(crate) fn forbid_changes(&self) {
+        self.membership.note_restore_hold(true);
         self.observe_only.store(true, Ordering::Release);
         self.membership.report_now();
     }
 
     /// Ends observe-only in this process, and makes the snoozed work of `backends` due. Idempotent.
     pub(crate) async fn allow_changes(&self, backends: &Backends) {
+        self.membership.note_restore_hold(false);
         if self.observe_only.swap(false, Ordering::AcqRel) {
             self.membership.report_now();
             for backend in backends.all().values() {
