@@ -1,4 +1,4 @@
--- What a process reports with its heartbeat, on which all decide together.
+-- What a process reports with its heartbeat, on which all decide together; and duties that end with their work.
 SET LOCAL search_path = stateward_views;
 
 -- `report`: JSON, members with defaults. `revision`: of the description; one that arrives later with a lower one changes
@@ -37,4 +37,12 @@ BEGIN
         m.report
         FROM members m WHERE NOT lease_ended(m.until, lasts, now, clock.careful_until, clock.low)
         ORDER BY m.came;
+END $$;
+
+-- The member has the duty no more. Not durable: it ends by itself, too.
+CREATE FUNCTION give_back_v1(d_name text, d_member uuid) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path = stateward_views, pg_temp AS $$
+BEGIN
+    PERFORM lazily();
+    DELETE FROM duties d WHERE d.name = d_name AND d.member = d_member;
 END $$;

@@ -88,6 +88,11 @@ impl Database {
         self.server.execute(&self.name, &shift);
     }
 
+    /// Runs a statement as the superuser.
+    pub(crate) fn execute(&self, statement: &str) {
+        self.server.execute(&self.name, statement);
+    }
+
     fn end_sessions(&self) {
         let end = format!(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{}'",

@@ -149,6 +149,42 @@ async fn a_reload_that_one_node_was_asked_for_is_done_by_all() {
     }
 }
 
+/// A request that finds a rebuild under way waits for it and has its result: nodes that each began one ended each other's.
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_that_are_asked_for_a_rebuild_at_once_do_one() {
+    let Some(nodes) = Nodes::start(3).await else { return };
+    let (id, _) = nodes.declare(0, "t", json!({ "size": 1 })).await;
+    nodes.client(0).reaches(&id, "ok").await;
+    // A node that is rebuilding when it dies; the others have all been asked before its duty ends.
+    nodes.database.execute(
+        "CREATE TABLE public.before AS SELECT last_value FROM stateward_views.tables; \
+         INSERT INTO stateward_views.duties (name, member, until) \
+         VALUES ('rebuild/entities', gen_random_uuid(), stateward_views.clock_or(NULL) + 5000000)",
+    );
+    let asked = (0..6).map(|number| {
+        let client = nodes.client(number).clone();
+        tokio::spawn(async move {
+            let rebuild = "/v1/projections/entities/rebuild";
+            client.send(Method::POST, rebuild, None, &[]).await.expect("an answer")
+        })
+    });
+    for reply in asked.collect::<Vec<_>>() {
+        let reply = reply.await.unwrap();
+        assert!(reply.status.is_success(), "{:#}", reply.body);
+    }
+    nodes.database.execute(
+        "DO $$ BEGIN ASSERT (SELECT t.last_value - b.last_value = 1 \
+         FROM stateward_views.tables t, public.before b), 'not one rebuild'; END $$",
+    );
+    for node in 0..3 {
+        let list = nodes.client(node).get("/v1/entities").await.body;
+        assert_eq!(list["items"][0]["id"], id.as_str(), "{list:#}");
+    }
+    // The duty was given back: the next one begins at once, on another node.
+    let again = nodes.client(1).send(Method::POST, "/v1/projections/entities/rebuild", None, &[]);
+    assert!(again.await.unwrap().status.is_success());
+}
+
 /// The reply names it, and so does the command, whose exit code says so.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_did_not_reload_as_the_others_is_named_until_it_does() {

@@ -98,6 +98,12 @@ pub trait Cluster: Send + Sync {
     /// [`StoreError`]: the duty may have been taken.
     async fn hold(&self, me: NodeId, duty: &Duty, duration: Duration) -> Result<bool, StoreError>;
 
+    /// Ends the duty if the process has it; another one may take it at once. Idempotent.
+    ///
+    /// # Errors
+    /// [`StoreError`]: it ends when it would have.
+    async fn give_back(&self, me: NodeId, duty: &Duty) -> Result<(), StoreError>;
+
     /// Makes `catalogue` the least that a member has to read; false, and nothing changed, while a member that lives reads
     /// less. After true no process can join that reads less. Idempotent; the catalogue never sinks.
     ///

@@ -16,8 +16,8 @@ use crate::ports::projection::{ModelError, Projection};
 use crate::selector::Selector;
 use crate::time::Timestamp;
 
-/// Names one rebuild of a read model, unlike every other one of its store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Names one rebuild of a read model, unlike every other one of its store; also the tables that a start made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RebuildId(pub i64);
 
 /// A rebuild that has begun.
@@ -46,6 +46,12 @@ pub trait ReadModel: Projection {
     /// # Errors
     /// [`ModelError::Store`].
     async fn begin_rebuild(&self) -> Result<Rebuild, ModelError>;
+
+    /// The rebuild that made the live instance. Differs once another one was swapped in, by whichever process.
+    ///
+    /// # Errors
+    /// [`ModelError::Store`].
+    async fn live(&self) -> Result<RebuildId, ModelError>;
 
     /// Makes the instance of this rebuild the live one if its checkpoint has reached that of the live one; false when it
     /// has not. Any process may call it. The old tables are dropped later, because a query may be reading them.

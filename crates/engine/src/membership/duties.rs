@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use stateward_domain::ports::cluster::Duty;
+use stateward_domain::ports::store_error::StoreError;
 
 use super::Membership;
 
@@ -69,13 +70,33 @@ impl Membership {
         }
     }
 
+    /// Takes or renews the duty; false when another member has it. Unlike [`holds`](Self::holds) it asks at each call, so a
+    /// store that does not answer is an error.
+    ///
+    /// # Errors
+    /// [`StoreError`]: the duty may have been taken.
+    pub(crate) async fn take(&self, duty: &Duty) -> Result<bool, StoreError> {
+        if self.is_shared() { self.cluster.hold(self.id, duty, LASTS).await } else { Ok(true) }
+    }
+
+    /// Gives a duty back that was [taken](Self::take), so that another member has it at once. One that cannot be given back
+    /// ends by itself. Idempotent.
+    pub(crate) async fn give_back(&self, duty: &Duty) {
+        self.duties.all().remove(duty);
+        if self.is_shared()
+            && let Err(error) = self.cluster.give_back(self.id, duty).await
+        {
+            tracing::debug!(%error, ?duty, "the duty ends by itself");
+        }
+    }
+
     /// Renews the duties that no task renews by its work.
     pub(super) async fn renew_standing(&self) {
         let standing: Vec<Duty> = {
             let all = self.duties.all();
             let held = all.iter().filter(|(_, known)| matches!(known, Known::Held(_)));
             held.map(|(duty, _)| duty.clone())
-                .filter(|duty| !matches!(duty, Duty::Project(_)))
+                .filter(|duty| !matches!(duty, Duty::Project(_) | Duty::Rebuild(_)))
                 .collect()
         };
         for duty in standing {

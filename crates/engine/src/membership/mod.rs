@@ -17,7 +17,9 @@ use std::time::Duration;
 
 use stateward_domain::id::{BackendName, Position};
 use stateward_domain::ports::cluster::{Cluster, Member, NodeId, Role};
-use stateward_domain::ports::member_report::{BackendReport, ObserveOnlyCause, ReloadOutcome, Report};
+use stateward_domain::ports::member_report::{
+    BackendReport, ObserveOnlyCause, ReloadOutcome, Report,
+};
 use stateward_domain::ports::store_error::StoreError;
 use stateward_domain::ports::sync_queue::Concurrency;
 use tokio::sync::{Notify, watch};

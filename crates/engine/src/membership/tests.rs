@@ -56,6 +56,10 @@ impl Cluster for FakeCluster {
         Ok(!self.taken.lock().unwrap().contains(duty))
     }
 
+    async fn give_back(&self, _: NodeId, _: &Duty) -> Result<(), StoreError> {
+        self.answers()
+    }
+
     async fn raise_catalogue(&self, catalogue: u32) -> Result<bool, StoreError> {
         self.answers()?;
         Ok(self.others.lock().unwrap().iter().all(|other| other.knows >= catalogue))

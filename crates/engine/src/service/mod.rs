@@ -128,6 +128,8 @@ pub(crate) struct Inner {
     reloaded: watch::Sender<Version>,
     /// The version of the last such reload that this process is done with, successfully or not.
     reload_done: watch::Sender<Version>,
+    /// One rebuild at a time.
+    rebuilding: Mutex<()>,
     models: Vec<RunningModel>,
     auditor: Arc<dyn Auditor>,
     restore_hold: Arc<dyn RestoreHold>,
@@ -208,6 +210,7 @@ impl Engine {
             reloading: Mutex::default(),
             reloaded: watch::Sender::default(),
             reload_done: watch::Sender::default(),
+            rebuilding: Mutex::default(),
             models: store.models.into_iter().map(model).collect(),
             auditor: store.auditor,
             restore_hold: store.restore_hold,

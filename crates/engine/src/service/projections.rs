@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use stateward_domain::id::{Position, Version};
+use stateward_domain::ports::cluster::Duty;
 use stateward_domain::ports::projection::Quarantined;
 use stateward_domain::ports::read_model::{ReadModel, Rebuild};
 
@@ -14,6 +15,9 @@ use crate::projections::runner::{self, ProjectionProgress};
 
 /// How long a decision waits for the read models that it depends on.
 pub(super) const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Between two questions whether another process is done with a rebuild.
+const REBUILD_POLL: Duration = Duration::from_millis(200);
 
 /// Status of one projection.
 #[derive(Clone, Debug)]
@@ -62,18 +66,38 @@ impl Engine {
     }
 
     /// Replays a projection from the start. The queue is replayed in place: only dispatchers read it, which then find
-    /// work a little later. A read model is replayed beside the live one and swapped in.
+    /// work a little later. A read model is replayed beside the live one and swapped in, by one process at a time: a call
+    /// that finds a rebuild under way, in whichever process, waits for it and has its result.
     ///
     /// # Errors
     /// [`QueryError::NotFound`] for another name, [`QueryError::Store`]; [`QueryError::Unavailable`] when another
-    /// rebuild took its place.
+    /// rebuild took its place, because this process was too slow to keep its duty.
     pub async fn rebuild(&self, projection: &str) -> Result<(), QueryError> {
         if projection == Executor::NAME {
             return Ok(self.inner.shared.queue.reset().await?);
         }
         let model = self.model(projection)?;
+        let before = model.live().await?;
+        let _alone_in_this_process = self.inner.rebuilding.lock().await;
+        let (membership, duty) = (self.membership(), Duty::Rebuild(projection.to_owned()));
+        while !membership.take(&duty).await? {
+            tokio::time::sleep(REBUILD_POLL).await;
+        }
+        let rebuilt = if model.live().await? == before {
+            self.rebuild_model(&**model, &duty).await
+        } else {
+            Ok(())
+        };
+        membership.give_back(&duty).await;
+        rebuilt
+    }
+
+    /// Replays a read model beside the live one and swaps it in. Renews `duty`, which this process has.
+    async fn rebuild_model(&self, model: &dyn ReadModel, duty: &Duty) -> Result<(), QueryError> {
         let Rebuild { id, model: beside } = model.begin_rebuild().await?;
         loop {
+            // Without it, another process begins a rebuild, and this one ends with its next write.
+            self.membership().holds(duty).await;
             let from = beside.checkpoint().await?;
             let page = self.log().read_log(from, runner::BATCH).await?;
             if page.through != from {

@@ -172,6 +172,11 @@ impl Cluster for Members {
         Ok(held)
     }
 
+    async fn give_back(&self, me: NodeId, duty: &Duty) -> Result<(), StoreError> {
+        let query = sqlx::query("SELECT stateward_views.give_back_v1($1, $2)");
+        self.database.execute(query.bind(duty_name(duty)).bind(me.0)).await.map(drop)
+    }
+
     async fn raise_catalogue(&self, catalogue: u32) -> Result<bool, StoreError> {
         let query = sqlx::query_as("SELECT stateward.raise_catalogue_v1($1, $2, $3)")
             .bind(i64::from(catalogue))

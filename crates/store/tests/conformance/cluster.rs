@@ -87,6 +87,11 @@ async fn the_only_member_takes_and_keeps_every_duty() {
                 let held = cluster.hold(me.id, &duty, Duration::from_secs(1)).await;
                 assert_eq!(held, Ok(true), "{name}: {duty:?}");
             }
+            for _ in 0..2 {
+                assert_eq!(cluster.give_back(me.id, &duty).await, Ok(()), "{name}: {duty:?}");
+            }
+            let held = cluster.hold(me.id, &duty, Duration::from_secs(1)).await;
+            assert_eq!(held, Ok(true), "{name}: {duty:?}");
         }
     }
 }

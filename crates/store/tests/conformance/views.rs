@@ -197,12 +197,16 @@ async fn a_rebuild_equals_the_live_model_and_takes_its_place() {
         }
         subject.deliver(&*subject.model).await.unwrap();
         let before = subject.rows().await;
+        let live = subject.model.live().await.unwrap();
         let Rebuild { id, model: beside } = subject.model.begin_rebuild().await.unwrap();
         assert_eq!(beside.checkpoint().await, Ok(Position::START));
+        assert_eq!(subject.model.live().await, Ok(live), "nothing was swapped in");
         assert_eq!(subject.model.swap(id).await, Ok(false), "it has not caught up");
         assert_eq!(subject.rows().await, before, "queries go on to see the live one");
         subject.deliver(&*beside).await.unwrap();
         assert_eq!(subject.model.swap(id).await, Ok(true));
+        assert_eq!((subject.model.live().await, beside.live().await), (Ok(id), Ok(id)));
+        assert_ne!(id, live);
         assert_eq!(subject.rows().await, before);
         subject.declare(21, 0).await;
         subject.deliver(&*subject.model).await.unwrap();

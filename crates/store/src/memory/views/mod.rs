@@ -38,6 +38,8 @@ struct Instances {
     beside: Option<(RebuildId, Instance)>,
     /// Number of rebuilds that have begun.
     begun: i64,
+    /// The rebuild that made the live model.
+    live_since: RebuildId,
 }
 
 #[derive(Default)]
@@ -188,12 +190,17 @@ impl ReadModel for MemoryViews {
         Ok(Rebuild { id, model })
     }
 
+    async fn live(&self) -> Result<RebuildId, ModelError> {
+        Ok(self.instances.read().await.live_since)
+    }
+
     async fn swap(&self, rebuild: RebuildId) -> Result<bool, ModelError> {
         let mut instances = self.instances.write().await;
         if instances.of(Some(rebuild))?.checkpoint < instances.live.checkpoint {
             return Ok(false);
         }
-        if let Some((_, rebuilt)) = instances.beside.take() {
+        if let Some((id, rebuilt)) = instances.beside.take() {
+            instances.live_since = id;
             self.known.set(rebuilt.checkpoint);
             instances.live = rebuilt;
         }

@@ -221,6 +221,11 @@ impl ReadModel for Entities {
         Ok(Rebuild { id, model: Box::new(Self::of(self.db.clone(), REBUILD, Some(id))) })
     }
 
+    async fn live(&self) -> Result<RebuildId, ModelError> {
+        let pointer = Pointer::read(&self.db, NAME).await?;
+        Ok(RebuildId(pointer.ok_or_else(no_tables)?.tables))
+    }
+
     async fn swap(&self, rebuild: RebuildId) -> Result<bool, ModelError> {
         crate::failpoints::reach("store::views::swap::before");
         let query = sqlx::query_as(tables::SWAP).bind(NAME).bind(REBUILD).bind(rebuild.0);

@@ -269,6 +269,12 @@ impl ReadModel for Entities {
         Ok(Rebuild { id: RebuildId(beside.0), model })
     }
 
+    async fn live(&self) -> Result<RebuildId, ModelError> {
+        let mut writer = self.file.writer().await;
+        let live = tables::of(&mut writer, NAME).await.map_err(unavailable)?;
+        Ok(RebuildId(live.map_or(0, |live| live.0)))
+    }
+
     async fn swap(&self, rebuild: RebuildId) -> Result<bool, ModelError> {
         let mut writer = self.file.writer().await;
         crate::failpoints::reach("store::views::swap::before");

@@ -100,6 +100,12 @@ async fn a_duty_is_of_one_member_until_it_ends_or_is_given_back() {
     assert_eq!(cluster[1].hold(two, &duty, HOLD).await, Ok(false));
     let other = Duty::Rebuild("entities".to_owned());
     assert_eq!(cluster[1].hold(two, &other, HOLD).await, Ok(true), "another duty");
+    cluster[0].give_back(one, &other).await.unwrap();
+    assert_eq!(cluster[0].hold(one, &other, HOLD).await, Ok(false), "it is not its own");
+    for _ in 0..2 {
+        cluster[1].give_back(two, &other).await.unwrap();
+    }
+    assert_eq!(cluster[0].hold(one, &other, HOLD).await, Ok(true), "at once");
     clock.advance(Duration::from_secs(9));
     assert_eq!(cluster[0].hold(one, &duty, HOLD).await, Ok(true), "it keeps it");
     clock.advance(Duration::from_secs(9));
