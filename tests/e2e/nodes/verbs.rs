@@ -85,7 +85,14 @@ async fn a_log_moves_to_a_database_and_back_with_its_ids_and_hashes() {
 
     let back = folder.path().join("back");
     let to = format!("log copy --from {} --to sqlite:{}", database.owner_url(), back.display());
+    // Killed half-way: what it read stays beside the directory, and the next one goes on.
+    let mut killed = shell.command(&to.split(' ').collect::<Vec<_>>());
+    let killed = killed.env("FAILPOINTS", "store::copy::page=return").output().await.unwrap();
+    assert_eq!(killed.status.code(), None, "{killed:?}");
+    let left = folder.path().join("back.copy");
+    assert!(left.metadata().unwrap().len() > 0 && !back.exists());
     shell.ok(&to).await;
+    assert!(!left.exists() && back.exists());
     let verified =
         format!("audit verify --offline --data {} --against {checkpoint}", back.display());
     assert_eq!(shell.run(&verified).await.code, 0);

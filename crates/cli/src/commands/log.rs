@@ -27,7 +27,8 @@ enum LogVerb {
     /// Copy a whole log into an empty store: the same events, ids and hashes
     #[command(
         after_help = "The source takes no event any more; one in a directory is observe-only. The target begins observe-only: check it, then `stateward \
-        unfreeze`.\nA copy into PostgreSQL that broke off goes on when it is repeated. Passwords come from PGPASSWORD or a \
+        unfreeze`.\nA copy that broke off goes on when it is repeated; one into a directory keeps what it read in \
+        DIRECTORY.copy meanwhile. Passwords come from PGPASSWORD or a \
         .pgpass file.\n\nExample:\n  stateward log copy --from sqlite:./data --to postgres://owner@db.example/stateward"
     )]
     Copy(Copy),

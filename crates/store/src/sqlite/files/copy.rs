@@ -1,26 +1,25 @@
 //! Copies the log of another store into a directory, and locks a directory whose log is copied elsewhere.
 
-use std::fs::{File, OpenOptions};
-use std::io::{BufReader, BufWriter, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::File;
+use std::io::{BufReader, Write};
 use std::path::{Path, PathBuf};
 
 use stateward_domain::audit::{Checkpoint, VerificationProgress};
 use stateward_domain::cloud_event;
-use stateward_domain::id::Position;
 use stateward_domain::ports::audit::{Auditor, ProgressFn};
 use stateward_domain::ports::event_store::ReadError;
 use stateward_domain::time::Timestamp;
 
-use super::import::{ImportError, import};
+use super::import::{ImportError, import, require_empty};
 use super::lock::Lock;
 use super::restore_hold::{Mark, RestoreHoldFile};
+use super::spool::{Collected, Spool};
 use crate::sqlite::error::OpenError;
 
 /// Events of a page.
 const PAGE: usize = 1_000;
 
-/// Why a log was not copied; then the directory is as it was.
+/// Why a log was not copied; then the directory is as it was. After [`Source`](Self::Source) the next copy goes on.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CopyError {
@@ -37,64 +36,70 @@ pub enum CopyError {
 
 /// Copies the log that `from` reads into the store in `directory`, which must be empty: the same log, in a new epoch and
 /// under the restore hold. The source takes no append meanwhile. Counts, hashes and claims are verified. Needs the size
-/// of an export beside the directory.
+/// of an export beside the directory: a copy whose source broke off, or that was killed, leaves the file `DIRECTORY.copy`
+/// there, and the next one of the same log reads on behind it.
 ///
 /// # Errors
-/// [`CopyError`] in one line; then nothing was changed.
+/// [`CopyError`] in one line; then the directory is as it was.
 pub async fn copy(
     from: &dyn Auditor,
     directory: &Path,
     now: Timestamp,
     progress: ProgressFn<'_>,
 ) -> Result<Checkpoint, CopyError> {
+    require_empty(directory).await?;
     let end = from.checkpoint().await?;
     let spool = Spool::beside(directory);
-    let failed = |error: std::io::Error| ImportError::from(OpenError::from_io(&spool.0, &error));
-    let mut lines = BufWriter::new(spool.open()?);
-    let (mut at, mut done) = (Position::START, 0);
+    let mut collected = spool.collected(from, &end).await?.map_err(ImportError::from)?;
+    let copied = match collect(from, &end, &mut collected, &spool, progress).await {
+        // What was read so far is not read again.
+        Err(broken @ CopyError::Source(_)) => return Err(broken),
+        Err(other) => Err(other),
+        Ok(()) => install(&spool, directory, now, &end).await,
+    };
+    spool.remove();
+    copied
+}
+
+/// Reads the events behind those that are collected up to `end`.
+async fn collect(
+    from: &dyn Auditor,
+    end: &Checkpoint,
+    collected: &mut Collected,
+    spool: &Spool,
+    progress: ProgressFn<'_>,
+) -> Result<(), CopyError> {
+    let failed = |error: std::io::Error| ImportError::from(spool.failed(&error));
+    let (mut at, mut done) = (collected.last, collected.count);
     loop {
         progress(VerificationProgress { done, total: end.count });
         let page = from.chained_events(at, end.position, PAGE).await?;
-        let Some(last) = page.last() else { break };
+        let Some(last) = page.last() else { return Ok(()) };
         at = last.event.position;
         done += page.len() as u64;
+        let mut lines = String::new();
         for chained in &page {
-            let line = cloud_event::render(chained, end.log_id, false);
-            writeln!(lines, "{line}").map_err(failed)?;
+            lines.push_str(&cloud_event::render(chained, end.log_id, false));
+            lines.push('\n');
         }
+        collected.file.write_all(lines.as_bytes()).map_err(failed)?;
+        fail::fail_point!("store::copy::page", |_| std::process::abort());
     }
-    lines.into_inner().map_err(|error| failed(error.into_error()))?;
-    let read = File::open(&spool.0).map_err(failed)?;
+}
+
+/// Imports what was collected, and compares it with the source.
+async fn install(
+    spool: &Spool,
+    directory: &Path,
+    now: Timestamp,
+    end: &Checkpoint,
+) -> Result<Checkpoint, CopyError> {
+    let read = File::open(&spool.0).map_err(|error| ImportError::from(spool.failed(&error)))?;
     let copied = import(BufReader::new(read), directory, now).await?;
     if (copied.count, copied.digest) != (end.count, end.digest) {
         return Err(CopyError::Different(copied.count));
     }
     Ok(copied)
-}
-
-/// A file with the events, deleted with this.
-struct Spool(PathBuf);
-
-impl Spool {
-    fn beside(directory: &Path) -> Self {
-        let mut name = directory.as_os_str().to_owned();
-        name.push(".copy");
-        Self(PathBuf::from(name))
-    }
-
-    /// Empty. One that a killed copy left is overwritten.
-    fn open(&self) -> Result<File, ImportError> {
-        let file =
-            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&self.0);
-        file.map_err(|error| OpenError::from_io(&self.0, &error).into())
-    }
-}
-
-impl Drop for Spool {
-    fn drop(&mut self) {
-        // Its events are in the source.
-        let _ = std::fs::remove_file(&self.0);
-    }
 }
 
 /// Keeps every process from serving a directory whose log is copied elsewhere.

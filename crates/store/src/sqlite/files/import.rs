@@ -80,7 +80,7 @@ pub async fn import(
 }
 
 /// Refuses a directory whose log has events.
-async fn require_empty(directory: &Path) -> Result<(), ImportError> {
+pub(super) async fn require_empty(directory: &Path) -> Result<(), ImportError> {
     let log = directory.join("events.db");
     match offline::open_files(&log, Path::new("")).await {
         Err(OpenError::Missing(_)) => Ok(()),

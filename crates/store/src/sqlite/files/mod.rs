@@ -4,7 +4,7 @@
 //!   `directory_guard`: whether the files are still where they were opened
 //! - `backup`, `restore`, `import`, `copy`: copies, which `install` puts in place as a whole; `restore_hold`: the mark of a
 //!   restored store; `stale_views`: views that are ahead of their log
-//! - `object_claims`: claims that older versions did not take
+//! - `spool`: what a copy of another store's log has read; `object_claims`: claims that older versions did not take
 
 pub(super) mod backup;
 pub(super) mod copy;
@@ -18,4 +18,5 @@ pub(super) mod object_claims;
 pub(super) mod open;
 pub(super) mod restore;
 pub(super) mod restore_hold;
+mod spool;
 pub(super) mod stale_views;
