@@ -6,7 +6,7 @@ use rustix::process::{Signal, kill_process};
 use serde_json::json;
 
 use super::Nodes;
-use crate::harness::text;
+use crate::harness::{text, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_is_killed_at_work_is_taken_over_by_the_others() {
@@ -48,6 +48,41 @@ async fn a_node_that_is_frozen_for_three_leases_makes_nothing_twice_when_it_wake
     let counts = nodes.world.counts().await;
     counts.assert_none_twice();
     assert_eq!(counts.objects, 31);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_whose_credentials_are_refused_leaves_the_work_to_one_whose_are_not() {
+    let Some(mut nodes) = Nodes::start(0).await else { return };
+    nodes.world.wants("good").await;
+    nodes.backend_settings = "token = \"good\"\nbreaker = { probe_interval = \"200ms\" }\n";
+    nodes.join("all").await;
+    let (first, _) = nodes.declare(0, "first", json!({ "size": 1 })).await;
+    nodes.client(0).reaches(&first, "ok").await;
+    nodes.backend_settings = "token = \"stale\"\nbreaker = { probe_interval = \"200ms\" }\n";
+    nodes.join("all").await;
+    nodes.know_each_other().await;
+    until("the second node is refused", async || {
+        let backend = nodes.client(1).get("/v1/backends/sandbox").await.body;
+        backend["closed"].to_string().contains("refuses the token").then_some(())
+    })
+    .await;
+    let mut ids = Vec::new();
+    for number in 0..30 {
+        ids.push(nodes.declare(number, &format!("t{number}"), json!({ "size": 1 })).await.0);
+    }
+    for id in &ids {
+        nodes.client(0).reaches(id, "ok").await;
+    }
+    let failed = nodes.client(0).get("/v1/events?type=entity.sync_failed").await.body;
+    assert_eq!(failed["items"].as_array().map(Vec::len), Some(0), "{failed:#}");
+    // Where none can use it, each says so.
+    nodes.world.wants("another").await;
+    let (blocked, _) = nodes.declare(0, "blocked", json!({ "size": 1 })).await;
+    until("it is blocked", async || {
+        let entity = nodes.client(0).entity(&blocked).await;
+        crate::harness::condition(&entity, "blocked").then_some(())
+    })
+    .await;
 }
 
 /// Points around the creation of an object; with `STATEWARD_TEST_CRASH_POINTS=all` every point.

@@ -54,6 +54,8 @@ pub struct BackendReport {
     pub observations: Observations,
     /// Its calls.
     pub calls: Calls,
+    /// Whether the backend said who it is, and accepts the credentials that the process has.
+    pub usable: bool,
 }
 
 /// Observations of objects that were present before, in the window of mass-absence detection.
@@ -77,4 +79,39 @@ pub struct Calls {
     pub failures: u32,
     /// Whether the backend answered a call a few seconds ago.
     pub answered: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The form that other versions read; it only grows.
+    #[test]
+    fn a_report_has_its_pinned_form_and_one_of_another_version_is_read() {
+        let report = Report {
+            backends: [(
+                BackendName::from("b"),
+                BackendReport {
+                    observations: Observations { confirmed: Version(3), observed: 9, absent: 1 },
+                    calls: Calls { failures: 2, answered: true },
+                    usable: true,
+                },
+            )]
+            .into(),
+            reload: Some(ReloadOutcome { version: Version(7), error: None }),
+            observe_only: Some(ObserveOnlyCause::Argument),
+        };
+        let text = concat!(
+            r#"{"backends":{"b":{"observations":{"confirmed":3,"observed":9,"absent":1},"#,
+            r#""calls":{"failures":2,"answered":true},"usable":true}},"#,
+            r#""reload":{"version":7},"observe_only":"argument"}"#
+        );
+        assert_eq!(serde_json::to_string(&report).expect("plain data"), text);
+        let read = |text: &str| serde_json::from_str::<Report>(text).expect("a report");
+        assert_eq!((read(text), read("{}")), (report, Report::default()));
+        assert_eq!(serde_json::to_string(&Report::default()).expect("plain data"), "{}");
+        let later = read(r#"{"backends":{"b":{"new":1}},"observe_only":"new","new":{}}"#);
+        assert_eq!(later.backends[&BackendName::from("b")], BackendReport::default());
+        assert_eq!(later.observe_only, Some(ObserveOnlyCause::Unknown));
+    }
 }

@@ -213,6 +213,13 @@ impl Availability {
         self.inner().unusable = None;
     }
 
+    /// Whether the backend said who it is, and accepts the credentials that this process has.
+    #[must_use]
+    pub fn is_usable(&self) -> bool {
+        let inner = self.inner();
+        inner.identified && inner.unusable.is_none()
+    }
+
     /// How this process's calls went, for the other members.
     #[must_use]
     pub fn calls(&self, now: Moment) -> Calls {

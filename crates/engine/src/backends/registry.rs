@@ -88,6 +88,7 @@ impl Backend {
         BackendReport {
             observations: self.mass_absence.counted(now.steady),
             calls: self.availability.calls(now),
+            usable: self.availability.is_usable(),
         }
     }
 

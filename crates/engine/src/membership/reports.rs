@@ -30,6 +30,17 @@ impl Membership {
         Ok(MassAbsence::of(known, others.chain([own])))
     }
 
+    /// Whether another member that works on the backend reports that it can use it.
+    pub(crate) fn is_usable_elsewhere(&self, backend: &BackendName) -> bool {
+        let known = self.known.borrow();
+        let workers = known.workers(backend);
+        let mut others = known.members.iter().filter(|member| member.id != self.id);
+        others.any(|other| {
+            let report = other.report.backends.get(backend);
+            workers.contains(&other.id) && report.is_some_and(|report| report.usable)
+        })
+    }
+
     /// Reports from now on how this process carried out the reload that is recorded at `version` of the system stream.
     /// One that is recorded before the reported one changes nothing.
     pub(crate) fn note_reload(&self, version: Version, error: Option<String>) {

@@ -366,6 +366,27 @@ async fn failures_that_other_members_report_open_the_breaker_at_the_first_failur
     assert_eq!(backend.availability.unavailable(now), Some(Unavailable::BreakerOpen));
 }
 
+#[tokio::test]
+async fn a_backend_is_usable_elsewhere_where_a_worker_says_so_that_may_change_it() {
+    let setup = Setup::new(0);
+    let name = BackendName::from("b");
+    for (role, backend, observe_only, usable, expected) in [
+        (Role::All, "b", false, true, true),
+        (Role::Worker, "b", false, false, false),
+        (Role::Api, "b", false, true, false),
+        (Role::All, "other", false, true, false),
+        // It leaves the backend to this member, which may change it.
+        (Role::All, "b", true, true, false),
+    ] {
+        setup.cluster.others.lock().unwrap().clear();
+        setup.joined_by_one(role, backend, observe_only);
+        let report = BackendReport { usable, ..BackendReport::default() };
+        setup.cluster.others.lock().unwrap()[0].report.backends.insert(name.clone(), report);
+        setup.beat().await;
+        assert_eq!(setup.membership.is_usable_elsewhere(&name), expected, "{role:?} {backend}");
+    }
+}
+
 #[test]
 fn who_joins_waits_until_no_member_can_have_a_share_that_does_not_know_of_it() {
     assert!(JOINING > STALE && STALE > BEAT && SETTLING > BEAT);

@@ -147,7 +147,12 @@ impl Shared {
     pub(crate) async fn record_failure(&self, backend: &Backend, failure: &Failure) {
         let kinds = kind_names(&*backend.settings.driver);
         let now = self.clock.moment();
+        let usable = backend.availability.is_usable();
         backend.availability.record_failure(failure, &kinds, now);
+        if usable != backend.availability.is_usable() {
+            // The others leave no work to this process.
+            self.membership.report_now();
+        }
         let now = now.log;
         if failure.class == ErrorClass::Unauthorized {
             // The configuration may have new credentials already.

@@ -94,7 +94,13 @@ impl Shared {
         });
         let changed = changed.await;
         match &changed {
-            Ok(()) => backend.availability.record_identified(),
+            Ok(()) => {
+                let usable = backend.availability.is_usable();
+                backend.availability.record_identified();
+                if !usable {
+                    self.membership.report_now();
+                }
+            }
             Err(error) => {
                 tracing::error!(backend = %backend.name(), %error, "its identity is not recorded");
             }

@@ -17,6 +17,7 @@ use crate::backends::answer_limits::{MESSAGE_CHARS_MAX, shortened};
 use crate::backends::availability::Unavailable;
 use crate::backends::{Backend, Backends};
 use crate::error::CommandError;
+use crate::membership::BEAT;
 use crate::process_manager::Shared;
 use crate::process_manager::plan::open_of;
 
@@ -53,13 +54,21 @@ async fn block_unconfigured(shared: &Shared, backends: &Backends) -> Result<(), 
     Ok(())
 }
 
-/// Blocks entities with work if the backend is unavailable for long; returns how long to wait.
+/// Blocks entities with work if the backend is unavailable for long, and not only for this process; returns how long to
+/// wait.
 pub(super) async fn block_or_wait(
     shared: &Shared,
     backend: &Backend,
     unavailable: &Unavailable,
 ) -> Result<Duration, QueueError> {
     let interval = backend.settings.breaker.probe_interval;
+    // What a health check ends may be the fault of this process's credentials or network.
+    if unavailable.blocks()
+        && unavailable.ends_by_health_check()
+        && shared.membership.is_usable_elsewhere(backend.name())
+    {
+        return Ok(interval.min(BEAT));
+    }
     let failure = match unavailable {
         Unavailable::Throttled { .. } => {
             return Ok(backend

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use stateward_domain::id::{BackendName, Position, Version};
 use stateward_domain::ports::cluster::{Duty, Member, NodeId, Role};
-use stateward_domain::ports::member_report::{BackendReport, Calls, Observations, Report};
+use stateward_domain::ports::member_report::{
+    BackendReport, Calls, Observations, ObserveOnlyCause, ReloadOutcome, Report,
+};
 use uuid::Uuid;
 
 use crate::support::{Subject, subjects};
@@ -54,16 +56,15 @@ async fn a_member_sees_itself_as_it_last_described_itself() {
 #[tokio::test]
 async fn a_report_comes_back_and_an_earlier_one_that_arrives_later_changes_nothing() {
     for Subject { name, cluster, .. } in subjects().await {
-        let report = |absent| Report {
-            backends: [(
-                BackendName::from("b"),
-                BackendReport {
-                    observations: Observations { confirmed: Version(3), observed: 9, absent },
-                    calls: Calls { failures: 2, answered: true },
-                },
-            )]
-            .into(),
-            ..Report::default()
+        let report = |absent| {
+            let observations = Observations { confirmed: Version(3), observed: 9, absent };
+            let calls = Calls { failures: 2, answered: true };
+            let backend = BackendReport { observations, calls, usable: true };
+            Report {
+                backends: [(BackendName::from("b"), backend)].into(),
+                reload: Some(ReloadOutcome { version: Version(7), error: Some("é".to_owned()) }),
+                observe_only: Some(ObserveOnlyCause::RestoreHold),
+            }
         };
         let first = Member { revision: 1, report: report(1), ..member(1) };
         let second = Member { revision: 2, report: report(2), ..member(1) };
