@@ -92,8 +92,9 @@ pub(crate) async fn run(plan: &PeerPlan) -> anyhow::Result<PeerReport> {
 
 async fn ours(plan: &PeerPlan, folder: &Path) -> anyhow::Result<Vec<Measured>> {
     store_nodes::migrate(&plan.store).await?;
-    let node =
-        async |role: &str| store_nodes::start(&folder.join(role), Some(&plan.store), role).await;
+    let node = async |role: &str| {
+        store_nodes::start(&folder.join(role), Some(&plan.store), role, None).await
+    };
     // Names are unique in a log, and a database may have served an earlier run.
     let template = |role: &str| {
         let name = format!("{role}-{}", std::process::id());

@@ -16,15 +16,19 @@ pub(super) const TOKEN: &str = "stw_of-a-benchmark";
 /// How long what was accepted may take until it is done.
 const CONVERGENCE_MAX: Duration = Duration::from_mins(2);
 
-/// Starts a node with its files in `folder`; `store` is the URL of a database, `None` = the embedded store.
+/// Starts a node with its files in `folder`; `store` is the URL of a database, `None` = the embedded store. Its backend is
+/// `world`, which several nodes may share; `None` = one in its memory.
 pub(super) async fn start(
     folder: &Path,
     store: Option<&str>,
     role: &str,
+    world: Option<&Process>,
 ) -> anyhow::Result<Process> {
     let store = store.map_or(String::new(), |url| format!("[store]\nurl = {url:?}\n"));
+    let world =
+        world.map_or(String::new(), |world| format!("url = \"http://{}\"\n", world.address));
     let settings = format!(
-        "{}[server]\nadmin_token = {{ file = \"secret\" }}\n{store}",
+        "{}{world}[server]\nadmin_token = {{ file = \"secret\" }}\n{store}",
         process_usage::CONFIG
     );
     std::fs::create_dir_all(folder)?;

@@ -95,8 +95,11 @@ pub(crate) async fn run(plan: &StoresPlan) -> anyhow::Result<StoresReport> {
     let folder = tempfile::tempdir_in(&plan.folder)
         .with_context(|| format!("cannot write to {}", plan.folder.display()))?;
     store_nodes::migrate(&plan.store).await?;
+    // Nodes that share a store have to share the world, too: ids of another one's objects would be taken.
+    let (embedded_world, world) = (Process::world().await?, Process::world().await?);
     let start = async |name: &str, store: Option<&str>, role: &str| {
-        store_nodes::start(&folder.path().join(name), store, role).await
+        let world = if store.is_some() { &world } else { &embedded_world };
+        store_nodes::start(&folder.path().join(name), store, role, Some(world)).await
     };
     let url = Some(&*plan.store);
     let sqlite = vec![start("sqlite", None, "all").await?];
