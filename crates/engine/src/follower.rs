@@ -170,7 +170,8 @@ impl Follower {
                 backend.mass_absence.confirm(backend.availability.confirmed());
             }
             if change.wakes {
-                backend.wakeup.notify_one();
+                // A round of this process may have put work off since another one ended the cause.
+                self.followed.shared.resume_work(&backend).await;
             }
         }
         self.records.retain(|name, _| self.followed.backends.get(name).is_some());
