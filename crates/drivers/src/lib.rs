@@ -13,8 +13,10 @@
 pub mod address_check;
 pub mod fake;
 mod field_plan;
+mod http;
 mod instrumented;
 pub mod local;
+mod nearest_name;
 pub mod openstack;
 mod resource_exhaustion;
 mod settings;

@@ -8,10 +8,8 @@ use uuid::Uuid;
 use super::client::{
     ApiError, CallClient, ErrorKind, NamePair, NamedResource, Pagination, Request,
 };
+use crate::nearest_name::nearest;
 use crate::openstack::service::Service;
-
-/// Similar names that an error suggests.
-const OFFERED_MAX: usize = 3;
 
 impl NamedResource {
     const fn text(self) -> &'static str {
@@ -123,7 +121,7 @@ fn choose<'a>(
     match named[..] {
         [(id, _)] => Ok(id),
         [] => {
-            let near = nearest(wanted, pairs);
+            let near = nearest(wanted, pairs.iter().map(|(_, name)| name.as_str()));
             let hint = if near.is_empty() { String::new() } else { format!("; there is {near}") };
             let message = format!("there is no {} `{wanted}`{hint}", resource.text());
             refused("reference_not_found", message)
@@ -137,31 +135,6 @@ fn choose<'a>(
             refused("ambiguous_name", message)
         }
     }
-}
-
-fn nearest(wanted: &str, pairs: &[NamePair]) -> String {
-    let mut names: Vec<_> =
-        pairs.iter().map(|(_, name)| name.as_str()).filter(|name| !name.is_empty()).collect();
-    names.sort_by_cached_key(|name| (distance(wanted, name), (*name).to_owned()));
-    names.dedup();
-    let names: Vec<_> = names.iter().take(OFFERED_MAX).map(|name| format!("`{name}`")).collect();
-    names.join(", ")
-}
-
-/// Edit distance of two texts (Levenshtein), case-insensitive.
-fn distance(a: &str, b: &str) -> usize {
-    let (a, b) = (a.to_lowercase(), b.to_lowercase());
-    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
-    for (i, left) in a.chars().enumerate() {
-        let mut diagonal = i;
-        row[0] = i + 1;
-        for (j, right) in b.chars().enumerate() {
-            let replaced = diagonal + usize::from(left != right);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.chars().count()]
 }
 
 #[cfg(test)]
@@ -190,7 +163,5 @@ mod tests {
             wrong.message,
             "there is no flavor `m1.tinny`; there is `m1.tiny`, `m1.tony`, `m1.small`"
         );
-        assert_eq!(distance("kitten", "sitting"), 3);
-        assert_eq!(distance("", "ab"), 2);
     }
 }

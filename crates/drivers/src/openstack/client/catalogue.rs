@@ -3,7 +3,7 @@
 use reqwest::Url;
 use serde_json::Value;
 
-use super::error::{ApiError, ErrorKind};
+use crate::http::{ApiError, ErrorKind};
 use crate::openstack::cloud::Cloud;
 use crate::openstack::service::{Service, append_version};
 

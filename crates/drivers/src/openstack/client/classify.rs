@@ -7,11 +7,11 @@
 //! health check, which only logs in, would find no fault. So no row is `Unauthorized` or `Misconfigured`; only `login`
 //! returns these.
 
-use super::error::ErrorKind::{
+use super::response::ErrorBody;
+use crate::http::ErrorKind::{
     self, AlreadyDone, Ambiguous, Blocked, Bug, Conflict, Exists, Forbidden, Immutable, Invalid,
     Missing, NoReference, NotFound, Quota, Transient, Unauthenticated, Unsupported,
 };
-use super::response::ErrorBody;
 use crate::openstack::service::Service;
 use Pattern::{Any, Has, Is, Says, Unshaped};
 use Service::{Compute, Identity, Image, Network, Volume};

@@ -1,25 +1,33 @@
 //! Login: `POST /v3/auth/tokens`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use super::CallClient;
 use super::catalogue::Catalogue;
-use super::error::{ApiError, ErrorKind};
-use super::send::{before_deadline, request_id};
-use super::token::{Token, renew_at};
-use super::{CallClient, response};
-use crate::openstack::cloud::{Cloud, Credentials, KeystoneRef, Secret};
+use super::send::request_id;
+use super::token::Token;
+use crate::http::{self, ApiError, ErrorKind, Secret, before_deadline, renew_at};
+use crate::openstack::cloud::{Cloud, Credentials, KeystoneRef};
 use crate::openstack::cloud_time;
 use crate::openstack::service::Service;
 
 /// Lower bound of a token's lifetime: it has to last at least for the current request.
 const LIFE_MIN: Duration = Duration::from_secs(1);
 
+impl CallClient<'_> {
+    /// A valid token; `rejected` is one that a service just refused.
+    pub(super) async fn token(self, rejected: Option<&Token>) -> Result<Arc<Token>, ApiError> {
+        self.shared.session.token(|| self.now(), rejected, login(self)).await
+    }
+}
+
 /// Requests a token from Keystone. It changes no managed object, so it needs no permission to send.
-pub(super) async fn login(client: CallClient<'_>) -> Result<Token, ApiError> {
-    before_deadline(client, ask(client))
+async fn login(client: CallClient<'_>) -> Result<Token, ApiError> {
+    before_deadline(client.context, ask(client))
         .await?
         .unwrap_or_else(|| Err(down("keystone does not answer")))
 }
@@ -49,9 +57,10 @@ async fn ask(client: CallClient<'_>) -> Result<Token, ApiError> {
     let status = response.status().as_u16();
     let value = response.headers().get("X-Subject-Token").and_then(|value| value.to_str().ok());
     let value = value.map(Secret::new);
-    let body = response::read(response).await.map_err(|_| down("keystone broke off"))?;
+    let body = http::json(response).await.map_err(|_| down("keystone broke off"))?;
     let refused = |kind, code, message: &str| {
-        Err(ApiError::harmless(kind, code, message).with_request(Service::Identity, id.clone()))
+        Err(ApiError::harmless(kind, code, message)
+            .with_request(Service::Identity.name(), id.clone()))
     };
     match (status, value) {
         (200..300, Some(value)) => token(asked, &shared.cloud, value, &body["token"]),

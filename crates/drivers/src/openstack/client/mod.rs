@@ -8,7 +8,6 @@
 mod absence_proof;
 mod catalogue;
 mod classify;
-mod error;
 mod login;
 mod lost_plugs;
 mod name_cache;
@@ -16,7 +15,6 @@ mod pagination;
 mod request;
 mod response;
 mod send;
-mod session;
 mod token;
 mod unplugged_nics;
 
@@ -29,30 +27,26 @@ use uuid::Uuid;
 
 use super::NAME;
 use super::cloud::Cloud;
-use crate::address_check::is_this_machine;
+use super::service::Service;
+use crate::http::{self, Proxy, ReplyHistory, Session};
+pub(super) use crate::http::{ApiError, ErrorKind};
 use crate::settings::ConnectError;
-use absence_proof::{LostChanges, ReplyHistory};
-pub(super) use error::{ApiError, ErrorKind};
+use absence_proof::LostChanges;
 use lost_plugs::LostPlugs;
 use name_cache::NameCache;
 pub(super) use name_cache::{NamePair, NamedResource};
 pub(super) use pagination::Pagination;
 pub(super) use request::{Body, Request};
-use session::Session;
+use token::Token;
 use unplugged_nics::Unplugged;
-
-/// A cloud that does not accept a connection in this time is down.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Timeout of a single request, even if its call has more time.
-const TIMEOUT_MAX: Duration = Duration::from_mins(1);
 
 /// The connection to one cloud as one user in one project. Shared by all calls.
 pub(super) struct Client {
     http: reqwest::Client,
     cloud: Cloud,
     clock: Arc<dyn SteadyClock>,
-    session: Session,
-    absence_proof: ReplyHistory,
+    session: Session<Token>,
+    absence_proof: ReplyHistory<Service>,
     lost_changes: LostChanges,
     pub(super) name_cache: NameCache,
     pub(super) unplugged: Unplugged,
@@ -65,26 +59,8 @@ impl Client {
     /// # Errors
     /// If the CA file cannot be read.
     pub(super) fn new(cloud: Cloud, clock: Arc<dyn SteadyClock>) -> Result<Self, ConnectError> {
-        let unusable = |message: String| ConnectError::Unusable { driver: NAME, message };
-        let mut http = reqwest::Client::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(TIMEOUT_MAX)
-            // Following a redirect would send the token to a host that is not configured.
-            .redirect(reqwest::redirect::Policy::none())
-            .user_agent(concat!("stateward/", env!("CARGO_PKG_VERSION")));
-        if is_this_machine(&cloud.auth_url) {
-            http = http.no_proxy();
-        }
-        if let Some(path) = &cloud.cacert {
-            let refused = |what: String| unusable(format!("{}: {what}", path.display()));
-            let pem = std::fs::read(path).map_err(|error| refused(error.to_string()))?;
-            let authorities = reqwest::Certificate::from_pem_bundle(&pem).unwrap_or_default();
-            if authorities.is_empty() {
-                return Err(refused("holds no certificates".to_owned()));
-            }
-            http = http.tls_certs_only(authorities);
-        }
-        let http = http.build().map_err(|error| unusable(error.to_string()))?;
+        let (url, authorities) = (&cloud.auth_url, cloud.cacert.as_deref());
+        let http = http::client(NAME, url, authorities, Proxy::Environment)?;
         let (session, absence_proof, name_cache) =
             (Session::default(), ReplyHistory::default(), NameCache::default());
         let lost_changes = LostChanges::since(clock.elapsed());

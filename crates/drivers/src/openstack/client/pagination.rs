@@ -4,14 +4,11 @@
 use serde_json::Value;
 
 use super::CallClient;
-use super::error::{ApiError, ErrorKind};
 use super::request::Request;
+use crate::http::{ApiError, ErrorKind, all_rows};
 
 /// Rows per page.
 const PAGE_ROWS: usize = 200;
-/// Pages of one search at most; beyond that it fails, because an incomplete result must not look complete.
-const PAGES_MAX: usize = 500;
-
 /// How the next page is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::openstack) enum Pagination {
@@ -79,18 +76,10 @@ impl CallClient<'_> {
         rows: &str,
         pagination: Pagination,
     ) -> Result<Vec<Value>, ApiError> {
-        let mut all = Vec::new();
-        let mut marker: Option<String> = None;
-        for _ in 0..PAGES_MAX {
-            let (found, next) =
-                self.page(request.clone(), rows, pagination, marker.as_deref()).await?;
-            all.extend(found);
-            marker = next;
-            if marker.is_none() {
-                return Ok(all);
-            }
-        }
-        let message = format!("more than {} rows match", PAGES_MAX * PAGE_ROWS);
-        Err(ApiError::harmless(ErrorKind::Transient, "too_many_rows", message))
+        let page = |marker: Option<String>| {
+            let request = request.clone();
+            async move { self.page(request, rows, pagination, marker.as_deref()).await }
+        };
+        all_rows(page).await
     }
 }

@@ -3,7 +3,7 @@
 use reqwest::{Method, Url};
 use serde_json::Value;
 
-use super::error::{ApiError, ErrorKind};
+use crate::http::{ApiError, joined};
 use crate::openstack::service::Service;
 
 /// The body of a request.
@@ -68,24 +68,11 @@ impl Request {
         self.method != Method::GET && self.method != Method::HEAD
     }
 
-    /// The URL. Ids may come from users who adopt, so a segment is never assumed to be safe.
+    /// The URL.
     ///
     /// # Errors
     /// `Invalid` for a segment that would lead to another path.
     pub(super) fn url(&self, endpoint: &Url) -> Result<Url, ApiError> {
-        let bad = |segment: &String| matches!(segment.as_str(), "" | "." | "..");
-        let control = |segment: &String| segment.chars().any(char::is_control);
-        if self.path.iter().any(|segment| bad(segment) || control(segment)) {
-            let message = "the name or id cannot be one of an object";
-            return Err(ApiError::harmless(ErrorKind::Invalid, "bad_external_id", message));
-        }
-        let mut url = endpoint.clone();
-        if let Ok(mut path) = url.path_segments_mut() {
-            path.pop_if_empty().extend(&self.path);
-        }
-        if !self.query.is_empty() {
-            url.query_pairs_mut().extend_pairs(&self.query);
-        }
-        Ok(url)
+        joined(endpoint, &self.path, &self.query)
     }
 }

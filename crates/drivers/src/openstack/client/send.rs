@@ -1,7 +1,5 @@
 //! Sends one request: permission, deadline, token, reply.
 
-use std::time::Duration;
-
 use jiff::Timestamp;
 use jiff::fmt::rfc2822;
 use reqwest::header::{HeaderMap, HeaderValue};
@@ -11,15 +9,12 @@ use stateward_domain::failure::Failure;
 
 use super::CallClient;
 use super::classify::{Refusal, classify};
-use super::error::{ApiError, ErrorKind};
 use super::request::{Body, Request};
-use super::response::{self, BodyError};
+use super::response;
 use super::token::Token;
-use crate::instrumented::deadline_reached;
+use crate::http::{self, ApiError, ErrorKind, before_deadline};
 use crate::openstack::service::Service;
 
-/// A request ends this much before its call, so that its result can still be reported.
-const MARGIN: Duration = Duration::from_millis(250);
 const MEDIA_JSON: &str = "application/json";
 
 /// The reply to a successful request.
@@ -28,24 +23,6 @@ pub(in crate::openstack) struct Reply {
     pub(in crate::openstack) body: Value,
     /// The service's clock at the time of the reply.
     pub(in crate::openstack) date: Option<Timestamp>,
-}
-
-/// The result of `exchange`; `None` if the deadline of the call comes first.
-///
-/// # Errors
-/// `NotSent` if the deadline has passed already.
-pub(super) async fn before_deadline<T>(
-    client: CallClient<'_>,
-    exchange: impl Future<Output = T>,
-) -> Result<Option<T>, ApiError> {
-    if client.context.control.remaining() <= MARGIN {
-        return Err(ApiError::not_sent());
-    }
-    tokio::select! {
-        biased;
-        done = exchange => Ok(Some(done)),
-        () = deadline_reached(client.context, MARGIN) => Ok(None),
-    }
 }
 
 /// The backend's id of the request.
@@ -57,10 +34,10 @@ pub(super) fn request_id(headers: &HeaderMap) -> Option<String> {
 impl CallClient<'_> {
     /// Sends a request; once more with a new token if its token was refused, which had no effect.
     pub(in crate::openstack) async fn send(self, request: Request) -> Result<Reply, ApiError> {
-        let token = self.shared.session.token(self, None).await?;
+        let token = self.token(None).await?;
         match self.send_with(&request, &token).await {
             Err(error) if error.kind == ErrorKind::Unauthenticated => {
-                let fresh = self.shared.session.token(self, Some(&token)).await?;
+                let fresh = self.token(Some(&token)).await?;
                 self.send_with(&request, &fresh).await
             }
             outcome => outcome,
@@ -69,7 +46,7 @@ impl CallClient<'_> {
 
     /// Id of the project of the credentials.
     pub(in crate::openstack) async fn project_id(self) -> Result<String, ApiError> {
-        Ok(self.shared.session.token(self, None).await?.project_id.clone())
+        Ok(self.token(None).await?.project_id.clone())
     }
 
     /// The identity of the backend: project and region. The user is not part of it, because credentials change.
@@ -82,12 +59,12 @@ impl CallClient<'_> {
     /// Checks the credentials by a new login.
     pub(in crate::openstack) async fn health(self) -> Result<(), ApiError> {
         self.shared.session.forget().await;
-        self.shared.session.token(self, None).await.map(drop)
+        self.token(None).await.map(drop)
     }
 
     /// Checks that each service has an endpoint in the region.
     pub(in crate::openstack) async fn verify(self) -> Result<(), ApiError> {
-        let token = self.shared.session.token(self, None).await?;
+        let token = self.token(None).await?;
         token.catalogue.check_all(&self.shared.cloud)
     }
 
@@ -96,7 +73,7 @@ impl CallClient<'_> {
     /// # Errors
     /// `Transient` if `service` did not answer a moment ago, and may still carry out earlier requests.
     pub(in crate::openstack) fn proves_absence(self, service: Service) -> Result<(), ApiError> {
-        if self.shared.absence_proof.is_settled(service, self.now()) {
+        if self.shared.absence_proof.is_settled(&service, self.now()) {
             return Ok(());
         }
         let message = format!(
@@ -130,7 +107,7 @@ impl CallClient<'_> {
         if request.changes() && !self.context.control.may_send() {
             return Err(ApiError::not_sent());
         }
-        let outcome = before_deadline(self, self.exchange(request, built))
+        let outcome = before_deadline(self.context, self.exchange(request, built))
             .await?
             .unwrap_or_else(|| Err(self.on_no_response(request, false)));
         if outcome.as_ref().is_err_and(|error| error.kind == ErrorKind::Ambiguous) {
@@ -162,24 +139,15 @@ impl CallClient<'_> {
         let headers = response.headers().clone();
         let status = response.status();
         let id = request_id(&headers);
-        let body = response::read(response).await.map_err(|unread| {
-            let message = match unread {
-                BodyError::TooLarge => "the reply is too large",
-                BodyError::Broken => "the reply broke off",
-            };
-            let code = "reply_lost";
-            if request.changes() {
-                ApiError::ambiguous(code, message)
-            } else {
-                ApiError::harmless(ErrorKind::Transient, code, message)
-            }
-            .with_request(request.service, id.clone())
+        let body = http::json(response).await.map_err(|unread| {
+            ApiError::unread(unread, request.changes())
+                .with_request(request.service.name(), id.clone())
         })?;
         if !status.is_success() {
             let error = error_from_response(request, status.as_u16(), &headers, &body);
             match error.kind {
                 // Possibly a timeout of a proxy: the service may still carry out the request.
-                ErrorKind::Ambiguous => self.shared.absence_proof.record_silence(request.service),
+                ErrorKind::Ambiguous => self.shared.absence_proof.record_silence(&request.service),
                 // These may come from a proxy in front of the service.
                 ErrorKind::Transient | ErrorKind::Unauthenticated | ErrorKind::RateLimited(_) => {}
                 _ => self.shared.absence_proof.record_reply(request.service, self.now()),
@@ -197,18 +165,10 @@ impl CallClient<'_> {
     /// have been carried out.
     fn on_no_response(self, request: &Request, unreachable: bool) -> ApiError {
         let service = request.service;
-        self.shared.absence_proof.record_silence(service);
-        let message = if unreachable {
-            format!("no connection to {}", service.name())
-        } else {
-            format!("no reply from {} to request req-{}", service.name(), self.call)
-        };
-        if request.changes() && !unreachable {
-            ApiError::ambiguous("no_reply", message).with_request(service, None)
-        } else {
-            let code = if unreachable { "no_connection" } else { "no_reply" };
-            ApiError::harmless(ErrorKind::Transient, code, message).with_request(service, None)
-        }
+        self.shared.absence_proof.record_silence(&service);
+        let request_id = format!("req-{}", self.call);
+        ApiError::without_reply(service.name(), &request_id, request.changes(), !unreachable)
+            .with_request(service.name(), None)
     }
 }
 
@@ -237,7 +197,7 @@ fn check_version_echo(request: &Request, headers: &HeaderMap) -> Result<(), ApiE
     if request.changes() {
         error = error.partial();
     }
-    Err(error.with_request(request.service, request_id(headers)))
+    Err(error.with_request(request.service.name(), request_id(headers)))
 }
 
 fn error_from_response(
@@ -267,5 +227,5 @@ fn error_from_response(
     } else {
         ApiError::harmless(kind, code, message)
     };
-    error.with_request(request.service, request_id(headers))
+    error.with_request(request.service.name(), request_id(headers))
 }

@@ -148,7 +148,9 @@ async fn a_change_without_reply_is_ambiguous_and_never_sent_again() {
 async fn a_request_is_not_given_up_while_its_lease_is_renewed() {
     let answers = Arc::new(Notify::new());
     let held = Arc::clone(&answers);
-    let stub = stub(move |_, _| Answer::Once(Arc::clone(&held))).await;
+    let stub =
+        stub(move |_, _| Answer::Once(Arc::clone(&held), Box::new(Answer::json(200, json!({})))))
+            .await;
     let setup = Setup::new(&stub.url);
     let first = Duration::from_millis(800);
     setup.control.leave(first);

@@ -5,8 +5,9 @@ use std::time::Duration;
 use reqwest::Url;
 
 use super::catalogue::Catalogue;
-use super::error::ApiError;
-use crate::openstack::cloud::{Cloud, Secret};
+use crate::http::ApiError;
+use crate::http::{Expiring, Secret};
+use crate::openstack::cloud::Cloud;
 use crate::openstack::service::Service;
 
 /// A token, with its catalogue.
@@ -24,7 +25,12 @@ impl Token {
     }
 }
 
-/// When to renew a token that was requested at `asked` and is valid for `life`.
-pub(super) fn renew_at(asked: Duration, life: Duration) -> Duration {
-    asked + life.mul_f64(0.75)
+impl Expiring for Token {
+    fn value(&self) -> &str {
+        self.value.reveal()
+    }
+
+    fn renew_at(&self) -> Duration {
+        self.renew_at
+    }
 }

@@ -14,28 +14,8 @@ use serde_json::{Map, Value};
 pub(super) use environment::Environment;
 
 use super::NAME;
+use crate::http::Secret;
 use crate::settings::{ConnectError, Settings, duration_of};
-
-/// A secret text: it has no `Display`, and its `Debug` hides it.
-#[derive(Clone, PartialEq, Eq)]
-pub(super) struct Secret(String);
-
-impl Secret {
-    pub(super) fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// The secret, for the request that sends it.
-    pub(super) fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("(secret)")
-    }
-}
 
 /// Reference to a user, project or domain in Keystone: by id, or by a name in a domain.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 use stateward_domain::failure::{ErrorClass, Failure};
 
-use super::super::error::ApiError;
 use super::*;
+use crate::http::ApiError;
 
 mod cases;
 

@@ -2,14 +2,13 @@
 
 use stateward_domain::failure::{Effect, ErrorClass, Failure};
 
-use super::response::sanitized;
+use super::body::{BodyError, sanitized};
 use crate::instrumented::not_sent;
-use crate::openstack::service::Service;
 use crate::resource_exhaustion::ResourceExhausted;
 
 /// The kind of an error; finer than [`ErrorClass`], because the kinds of objects treat some of them differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::openstack) enum ErrorKind {
+pub(crate) enum ErrorKind {
     Transient,
     /// Retry after this many milliseconds.
     RateLimited(u64),
@@ -47,43 +46,77 @@ pub(in crate::openstack) enum ErrorKind {
 
 /// A failed request.
 #[derive(Clone, Debug)]
-pub(in crate::openstack) struct ApiError {
-    pub(in crate::openstack) kind: ErrorKind,
-    pub(in crate::openstack) code: &'static str,
-    pub(in crate::openstack) message: String,
-    pub(in crate::openstack) request_id: Option<String>,
-    pub(in crate::openstack) effect: Effect,
-    service: Option<Service>,
+pub(crate) struct ApiError {
+    pub(crate) kind: ErrorKind,
+    pub(crate) code: &'static str,
+    pub(crate) message: String,
+    pub(crate) request_id: Option<String>,
+    pub(crate) effect: Effect,
+    /// The part of the backend that a rate limit concerns; empty = all of it.
+    pub(crate) scope: String,
 }
 
 impl ApiError {
-    pub(in crate::openstack) fn harmless(
+    pub(crate) fn harmless(
         kind: ErrorKind,
         code: &'static str,
         message: impl Into<String>,
     ) -> Self {
         let message = message.into();
-        Self { kind, code, message, request_id: None, effect: Effect::None, service: None }
+        Self { kind, code, message, request_id: None, effect: Effect::None, scope: String::new() }
     }
 
     /// The reply was lost; the request may have been carried out.
-    pub(super) fn ambiguous(code: &'static str, message: impl Into<String>) -> Self {
+    pub(crate) fn ambiguous(code: &'static str, message: impl Into<String>) -> Self {
         Self { effect: Effect::Maybe, ..Self::harmless(ErrorKind::Ambiguous, code, message) }
     }
 
     /// The error of a connection that this process had no resources for; `None` = it failed for another reason.
-    pub(super) fn local_exhaustion(error: &reqwest::Error) -> Option<Self> {
+    pub(crate) fn local_exhaustion(error: &reqwest::Error) -> Option<Self> {
         let exhausted = ResourceExhausted::of_connection(error)?;
         Some(Self::harmless(ErrorKind::Exhausted, exhausted.code, exhausted.message))
     }
 
-    pub(super) fn not_sent() -> Self {
+    pub(crate) fn not_sent() -> Self {
         let message = not_sent().message;
         Self::harmless(ErrorKind::NotSent, "not_sent", message)
     }
 
-    pub(super) fn with_request(mut self, service: Service, request_id: Option<String>) -> Self {
-        self.service = Some(service);
+    /// The error of a request that went to a backend whose `peer` is called so in messages, and did not get its reply.
+    /// If no connection was made, nothing was sent; otherwise a change may have been carried out.
+    pub(crate) fn without_reply(peer: &str, request: &str, changes: bool, connected: bool) -> Self {
+        if !connected {
+            let message = format!("no connection to {peer}");
+            return Self::harmless(ErrorKind::Transient, "no_connection", message);
+        }
+        let message = format!("no reply from {peer} to request {request}");
+        if changes {
+            Self::ambiguous("no_reply", message)
+        } else {
+            Self::harmless(ErrorKind::Transient, "no_reply", message)
+        }
+    }
+
+    /// The error of a reply whose body could not be read.
+    pub(crate) fn unread(unread: BodyError, changes: bool) -> Self {
+        let message = match unread {
+            BodyError::TooLarge => "the reply is too large",
+            BodyError::Broken => "the reply broke off",
+        };
+        if changes {
+            Self::ambiguous("reply_lost", message)
+        } else {
+            Self::harmless(ErrorKind::Transient, "reply_lost", message)
+        }
+    }
+
+    /// The error of a request in `scope`, the part of the backend that a rate limit concerns.
+    pub(crate) fn with_request(
+        mut self,
+        scope: impl Into<String>,
+        request_id: Option<String>,
+    ) -> Self {
+        self.scope = scope.into();
         self.request_id = request_id;
         self
     }
@@ -91,18 +124,18 @@ impl ApiError {
     /// Whether the service itself reports that no object `id` exists: its "not found" names the id. Any other 404
     /// proves nothing: it may come from a gateway, a router that does not know the path, or a policy that hides the
     /// object.
-    pub(in crate::openstack) fn proves_absence_of(&self, id: &str) -> bool {
+    pub(crate) fn proves_absence_of(&self, id: &str) -> bool {
         self.kind == ErrorKind::NotFound && names(&self.message, &sanitized(id))
     }
 
     /// The same error, reclassified.
-    pub(in crate::openstack) fn with_kind(mut self, kind: ErrorKind) -> Self {
+    pub(crate) fn with_kind(mut self, kind: ErrorKind) -> Self {
         self.kind = kind;
         self
     }
 
     /// The same error, after an earlier request of the same call changed something.
-    pub(in crate::openstack) fn partial(mut self) -> Self {
+    pub(crate) fn partial(mut self) -> Self {
         self.effect = Effect::Partial;
         self
     }
@@ -113,8 +146,7 @@ impl ApiError {
             ErrorKind::Blocked => ErrorClass::InUseOutside,
             ErrorKind::Missing => ErrorClass::MissingOutside,
             ErrorKind::RateLimited(after_ms) => {
-                let scope = self.service.map(Service::name).unwrap_or_default().to_owned();
-                ErrorClass::RateLimited { after_ms, scope }
+                ErrorClass::RateLimited { after_ms, scope: self.scope.clone() }
             }
             ErrorKind::Ambiguous => ErrorClass::Ambiguous,
             ErrorKind::Conflict | ErrorKind::AlreadyDone => ErrorClass::Conflict,
