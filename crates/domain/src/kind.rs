@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::entity::state::DriftPolicy;
 use crate::id::{ActionName, KindName};
 use crate::json_pointer;
 
@@ -101,6 +102,9 @@ pub struct KindSpec {
     pub retry_budget: u32,
     /// Policy for an absent object, unless the backend's configuration overrides it.
     pub on_lost: OnLost,
+    /// Policy for drift of an entity whose declaration says none.
+    #[serde(default, skip_serializing_if = "DriftPolicy::is_default")]
+    pub drift_policy: DriftPolicy,
     /// What is lost when the object is replaced, for people; `None` = nothing but its id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loses: Option<String>,

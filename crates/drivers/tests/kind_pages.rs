@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use serde_json::Value;
+use stateward_domain::entity::state::DriftPolicy;
 use stateward_domain::kind::{KindSpec, OnLost};
 
 /// Set by `make docs`.
@@ -68,6 +69,11 @@ fn page(kind: &KindSpec) -> String {
         "- When the object is gone: {lost}, unless the backend's `on_lost` says otherwise."
     )
     .unwrap();
+    if kind.drift_policy == DriftPolicy::Report {
+        text.push_str(
+            "- Drift is only reported, unless the entity's `drift_policy` says otherwise.\n",
+        );
+    }
     writeln!(text, "- Failures in a row before it is `erred`: {}.", kind.retry_budget).unwrap();
     writeln!(text, "- Version of the schema: {}.", kind.schema_version).unwrap();
     actions(&mut text, kind);

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
+use stateward_domain::entity::state::DriftPolicy;
 use stateward_domain::failure::Failure;
 use stateward_domain::field_error::FieldError;
 use stateward_domain::id::{ActionName, KindName};
@@ -36,6 +37,7 @@ pub(crate) fn kind() -> KindSpec {
         settle: Duration::from_secs(2),
         retry_budget: 3,
         on_lost: OnLost::Ask,
+        drift_policy: DriftPolicy::default(),
         loses: None,
     }
 }

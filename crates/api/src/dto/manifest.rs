@@ -95,7 +95,7 @@ impl ManifestBody {
     }
 
     /// The declaration. An entity that adopts an object is by default `observe_only`, and its object is kept on
-    /// deletion.
+    /// deletion; drift is treated as the kind says.
     pub(crate) fn declaration(self, engine: &Engine) -> Result<Declaration, Problem> {
         let namespace = self.namespace();
         if engine.access().namespace(&namespace).is_none() {
@@ -107,16 +107,18 @@ impl ManifestBody {
         } else {
             (DeletionPolicy::default(), ManagementPolicy::default())
         };
+        let kind = KindName(self.kind);
+        let drift = engine.kinds().get(&kind).map(|kind| kind.drift_policy).unwrap_or_default();
         Ok(Declaration {
             namespace,
-            kind: KindName(self.kind),
+            kind,
             name: EntityName(self.name),
             backend: self.backend.map(BackendName),
             desired: self.desired,
             settings: Settings {
                 labels: self.labels,
                 deletion_policy: self.deletion_policy.unwrap_or(deletion),
-                drift_policy: self.drift_policy.unwrap_or_default(),
+                drift_policy: self.drift_policy.unwrap_or(drift),
                 management_policy: self.management_policy.unwrap_or(management),
                 replace: self.replace.unwrap_or_default(),
                 ignore_fields: self.ignore_fields,

@@ -2,7 +2,7 @@
 
 use utoipa::ToSchema;
 
-use super::enums::{FaultSchema, LostSchema, RoleSchema};
+use super::enums::{DriftSchema, FaultSchema, LostSchema, RoleSchema};
 
 /// Who did it, as opaque ids.
 #[derive(ToSchema)]
@@ -72,6 +72,9 @@ pub(crate) struct KindSchema {
     settle: u64,
     retry_budget: u32,
     on_lost: LostSchema,
+    /// The `drift_policy` of an entity that declares none; absent = `correct`.
+    #[schema(nullable = false)]
+    drift_policy: Option<DriftSchema>,
     /// What is lost when the object is replaced.
     #[schema(nullable = false)]
     loses: Option<String>,

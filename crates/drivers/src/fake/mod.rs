@@ -20,6 +20,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use stateward_domain::entity::state::DriftPolicy;
 use stateward_domain::failure::{ErrorClass, Failure};
 use stateward_domain::field_error::FieldError;
 use stateward_domain::id::{ActionName, ExternalId, KindName, OwnerKey};
@@ -98,6 +99,7 @@ pub fn kinds() -> Vec<KindSpec> {
         // Calls fail on purpose, and often.
         retry_budget: 20,
         on_lost: OnLost::Ask,
+        drift_policy: DriftPolicy::default(),
         loses: None,
     }]
 }

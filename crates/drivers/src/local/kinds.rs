@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use rustix::fs::FileType;
 use serde_json::{Value, json};
+use stateward_domain::entity::state::DriftPolicy;
 use stateward_domain::id::{ActionName, KindName};
 use stateward_domain::kind::{ActionSpec, KindSpec, OnLost};
 
@@ -79,6 +80,7 @@ fn kind(kind: Kind, summary: &str, schema: &str, actions: Vec<ActionSpec>) -> Ki
         settle: Duration::from_secs(1),
         retry_budget: 5,
         on_lost: OnLost::Recreate,
+        drift_policy: DriftPolicy::default(),
         loses: None,
     }
 }

@@ -52,6 +52,7 @@ pub(crate) fn page(kind: &Value, path: &[&str], schema: &Value, color: bool) -> 
         field("Identity", &text(kind, "/identity"));
         field("Actions", &actions(kind));
         field("When lost", &text(kind, "/on_lost"));
+        field("On drift", &text(kind, "/drift_policy"));
     } else {
         field("Field", &path.join("."));
         field("Type", &sort(schema));

@@ -32,6 +32,14 @@ pub enum DriftPolicy {
     Ignore,
 }
 
+impl DriftPolicy {
+    /// Whether it is what kinds usually have.
+    #[must_use]
+    pub const fn is_default(&self) -> bool {
+        matches!(self, Self::Correct)
+    }
+}
+
 /// Whether the object may be changed at all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::Value;
+use stateward_domain::entity::state::DriftPolicy;
 use stateward_domain::kind::{ActionSpec, KindSpec, OnLost, RelationStep};
 
 use crate::openstack::client::Pagination;
@@ -136,6 +137,7 @@ impl KindMeta {
             settle: service_timeout,
             retry_budget: self.retry_budget,
             on_lost: self.on_lost,
+            drift_policy: DriftPolicy::default(),
             loses: lost_with(self.name).map(str::to_owned),
         }
     }
