@@ -79,7 +79,8 @@ pub struct KindSpec {
     pub immutable: Vec<String>,
     /// JSON pointers that take only `{"$secret": NAME}` and are never observed.
     pub write_only: Vec<String>,
-    /// JSON pointer of the field that identifies the object in the backend; `None` when the backend assigns its name.
+    /// JSON pointer of the field that identifies the object in the backend, or of several that do so together, with a
+    /// blank between; `None` when the backend assigns its name.
     pub identity: Option<String>,
     /// Whether the backend's object has a place for the owner key.
     pub owner_key: bool,
@@ -111,11 +112,18 @@ pub struct KindSpec {
 }
 
 impl KindSpec {
-    /// The identity in `desired`; `None` when the kind has none, or the field is not a string.
+    /// JSON pointers of the fields that identify the object.
+    pub fn identity_fields(&self) -> impl Iterator<Item = &str> {
+        self.identity.as_deref().into_iter().flat_map(str::split_whitespace)
+    }
+
+    /// The identity in `desired`; `None` when the kind has none, or a field of it is not a string (yet): a reference has
+    /// no value before its target exists.
     #[must_use]
     pub fn identity_of(&self, desired: &Value) -> Option<String> {
-        let pointer = self.identity.as_deref()?;
-        desired.pointer(pointer)?.as_str().map(str::to_owned)
+        let parts: Option<Vec<&str>> =
+            self.identity_fields().map(|field| desired.pointer(field)?.as_str()).collect();
+        parts.filter(|parts| !parts.is_empty()).map(|parts| parts.join("/"))
     }
 
     /// `value` without its write-only fields, which are never stored.
@@ -156,6 +164,38 @@ mod millis {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_identity_is_one_field_or_several_together() {
+        let kind = |identity: Option<&str>| KindSpec {
+            name: KindName::from("a.b"),
+            summary: String::new(),
+            schema: Value::Bool(true),
+            schema_version: 1,
+            immutable: Vec::new(),
+            write_only: Vec::new(),
+            identity: identity.map(str::to_owned),
+            owner_key: false,
+            copies_owner_key: false,
+            actions: Vec::new(),
+            implicit: Vec::new(),
+            settle: Duration::ZERO,
+            retry_budget: 1,
+            on_lost: OnLost::Ask,
+            drift_policy: DriftPolicy::default(),
+            loses: None,
+        };
+        let desired = serde_json::json!({"project": "A", "name": "1.0", "other": {"$ref": "x"}});
+        for (identity, found) in [
+            (None, None),
+            (Some("/name"), Some("1.0")),
+            (Some("/project /name"), Some("A/1.0")),
+            (Some("/other /name"), None),
+            (Some("/missing"), None),
+        ] {
+            assert_eq!(kind(identity).identity_of(&desired).as_deref(), found, "{identity:?}");
+        }
+    }
 
     #[test]
     fn steps_lead_back_to_where_they_began() {

@@ -52,7 +52,12 @@ fn page(kind: &KindSpec) -> String {
     fields(&mut text, kind, "", &kind.schema);
     text.push('\n');
     let mark = match (&kind.identity, kind.owner_key) {
-        (Some(identity), _) => format!("`{identity}` names the object in its backend"),
+        (Some(identity), _) => {
+            let fields: Vec<_> =
+                identity.split_whitespace().map(|field| format!("`{field}`")).collect();
+            let names = if fields.len() > 1 { "together name" } else { "names" };
+            format!("{} {names} the object in its backend", fields.join(" and "))
+        }
         (None, true) => "the object carries the owner key".to_owned(),
         (None, false) => {
             "the object has no place for the owner key: doubts are for a person".to_owned()

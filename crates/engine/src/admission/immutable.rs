@@ -23,7 +23,7 @@ pub(crate) fn changed_immutable_fields(
     let before = &entity.manifest.desired;
     let differs = |pointer: &&String| before.pointer(pointer) != desired.pointer(pointer);
     let fields: Vec<String> = kind.immutable.iter().filter(differs).cloned().collect();
-    let names_it = |pointer: &String| kind.identity.as_ref() == Some(pointer);
+    let names_it = |pointer: &String| kind.identity_fields().any(|field| field == pointer);
     let permission = entity.manifest.settings.patched(settings).replaceable(replace);
     // No replacement is needed when no object exists, or when the object already has the desired value.
     let applied = entity.applied.as_ref().map(|applied| &applied.desired);

@@ -124,8 +124,9 @@ fn marks(kind: &Value, path: &[&str], name: Option<&String>) -> String {
         let pointers = kind[member].as_array().into_iter().flatten();
         pointers.into_iter().any(|listed| *listed == pointer)
     };
+    let identity = kind["identity"].as_str().unwrap_or_default();
     let marks = [
-        ("identity", kind["identity"] == pointer),
+        ("identity", identity.split_whitespace().any(|field| field == pointer)),
         ("immutable", lists("immutable")),
         ("secret", lists("write_only")),
     ];
