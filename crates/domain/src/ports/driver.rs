@@ -37,6 +37,12 @@ pub trait CallControl: Send + Sync {
     /// # Errors
     /// A failure for the driver to return: the attempt was taken over.
     async fn record_id(&self, id: &ExternalId) -> Result<(), Failure>;
+
+    /// Attributes of the call's object when it was last observed, by whichever process; `None` = not known, or the call
+    /// is for no entity. A hint for reading calls: it may be old, and is no observation.
+    fn last_observed(&self) -> Option<&Value> {
+        None
+    }
 }
 
 /// Context of one call.

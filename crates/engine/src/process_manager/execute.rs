@@ -312,6 +312,7 @@ impl Round<'_> {
             incarnation: entity.incarnation,
             deadline: self.shared.clock.elapsed() + self.backend.settings.call_timeout,
             secrets: Arc::clone(&self.shared.secrets),
+            last_observed: entity.observed.attributes.clone(),
         };
         CallContext { attempt, control: Arc::new(control) }
     }

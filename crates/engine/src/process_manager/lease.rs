@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use serde_json::Value;
 use stateward_domain::entity::EntityEvent;
 use stateward_domain::entity::command::Intent;
 use stateward_domain::envelope::Envelope;
@@ -150,6 +151,7 @@ pub(crate) struct AttemptControl {
     pub(crate) incarnation: Incarnation,
     pub(crate) deadline: Duration,
     pub(crate) secrets: Arc<Secrets>,
+    pub(crate) last_observed: Option<Value>,
 }
 
 #[async_trait]
@@ -188,6 +190,10 @@ impl CallControl for AttemptControl {
             .map_err(|error| gone(error.to_string()))?;
         let stray = done.events.iter().any(|e| matches!(e, EntityEvent::StrayFound { .. }));
         if stray { Err(gone("another attempt took over".to_owned())) } else { Ok(()) }
+    }
+
+    fn last_observed(&self) -> Option<&Value> {
+        self.last_observed.as_ref()
     }
 }
 
