@@ -15,6 +15,7 @@ pub mod fake;
 mod field_plan;
 mod http;
 mod instrumented;
+pub mod jira;
 pub mod local;
 mod nearest_name;
 pub mod openstack;
