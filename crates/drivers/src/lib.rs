@@ -42,6 +42,7 @@ struct Entry {
 
 const DRIVERS: &[Entry] = &[
     Entry { name: fake::NAME, kinds: fake::kinds, connect: |settings, _| fake::connect(settings) },
+    Entry { name: jira::NAME, kinds: jira::kinds, connect: jira::connect },
     Entry {
         name: local::NAME,
         kinds: local::kinds,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 use stateward_domain::failure::Failure;
@@ -15,7 +15,10 @@ use stateward_domain::time::Timestamp;
 use uuid::Uuid;
 
 use crate::call_control::{Control, context};
-use crate::openstack;
+use crate::{jira, openstack};
+
+/// How long a list may lag behind a creation.
+const LISTED_IN: Duration = Duration::from_secs(10);
 
 /// Changes the object without the driver.
 type Tamper = Box<dyn Fn(&ExternalId) + Send + Sync>;
@@ -109,7 +112,8 @@ const OWNER: EntityId = EntityId(Uuid::from_u128(1));
 pub(crate) fn all() -> Vec<Subject> {
     let subjects = vec![local("local.file"), local("local.directory"), fake()];
     let mut covered: Vec<_> = subjects.iter().map(|s| s.kind.clone()).collect();
-    covered.extend(openstack::KINDS.iter().map(|&kind| KindName::from(kind)));
+    let others = openstack::KINDS.iter().chain(jira::KINDS);
+    covered.extend(others.map(|&kind| KindName::from(kind)));
     let mut known: Vec<_> = stateward_drivers::kinds().into_iter().map(|k| k.name).collect();
     covered.sort();
     known.sort();
@@ -157,7 +161,15 @@ impl Subject {
         let create =
             Create { kind: self.kind.clone(), owner_key: self.key(), spec: self.checked(desired) };
         let context = context(&control);
-        let outcome = self.driver.create(&context, &create).await?;
+        let outcome = loop {
+            match self.driver.create(&context, &create).await {
+                // What another creation made may not be shown yet; nothing was tried.
+                Err(failure) if failure.is_settling() => {
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                }
+                outcome => break outcome?,
+            }
+        };
         let external_id = self.finished(outcome).await?;
         Ok(external_id.expect("a creation names its object"))
     }
@@ -182,7 +194,31 @@ impl Subject {
 
     pub(crate) async fn observe(&self, id: &ExternalId) -> Observation {
         let control = Control::new();
-        self.driver.observe(&context(&control), &self.target(id)).await.unwrap()
+        loop {
+            match self.driver.observe(&context(&control), &self.target(id)).await {
+                // The backend shows what was before the last change.
+                Err(failure) if failure.is_settling() => {
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                }
+                seen => return seen.unwrap(),
+            }
+        }
+    }
+
+    /// Whether the first page of the list shows the object; a list may lag behind a creation.
+    pub(crate) async fn is_listed(&self, id: &ExternalId) -> bool {
+        let until = Instant::now() + LISTED_IN;
+        loop {
+            let control = Control::new();
+            let page = self.driver.list(&context(&control), &self.kind, None).await.unwrap();
+            if page.objects.iter().any(|object| object.external_id == *id) {
+                return true;
+            }
+            if Instant::now() > until {
+                return false;
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
     }
 
     /// Asserts that an observation proves the absence: it succeeds, and gives a proof.

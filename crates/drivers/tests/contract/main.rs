@@ -8,6 +8,7 @@
 
 mod call_control;
 mod failpoints;
+mod jira;
 mod kind_under_test;
 mod local;
 mod openstack;

@@ -17,9 +17,7 @@ pub(crate) async fn what_is_created_is_observed_found_and_listed_and_needs_no_ch
     assert_eq!(subject.plan(&id, desired).await, Plan::Noop, "{kind}");
     let found = subject.find(desired).await;
     assert_eq!(found.iter().map(|o| &o.external_id).collect::<Vec<_>>(), [&id], "{kind}");
-    let control = Control::new();
-    let page = subject.driver.list(&context(&control), kind, None).await.unwrap();
-    assert!(page.objects.iter().any(|object| object.external_id == id), "{kind}");
+    assert!(subject.is_listed(&id).await, "{kind}");
     if subject.spec().owner_key {
         assert_eq!(found[0].owner_key, Some(subject.key()), "{kind}: whose it is");
     }

@@ -1,0 +1,82 @@
+//! What objects inside of an issue need to know of it: its numeric id, its key, its project.
+
+use serde_json::Value;
+use stateward_domain::ports::driver::Observation;
+
+use super::is_number;
+use crate::jira::client::{ApiError, CallClient, ErrorKind, Request, nonsense};
+
+/// An issue, as objects inside of it refer to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct IssueFacts {
+    pub(super) id: String,
+    pub(super) key: String,
+    /// Id of its project.
+    pub(super) project: String,
+}
+
+impl IssueFacts {
+    /// Reads an issue by id or key.
+    ///
+    /// # Errors
+    /// `NotFound` if JIRA does not show it, and those of the request.
+    pub(super) async fn read(client: CallClient<'_>, issue: &str) -> Result<Self, ApiError> {
+        let row = client.read(Request::get(&["issue", issue]).query("fields", "project")).await?;
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        let project = &row["fields"]["project"];
+        match (text(&row["id"]), text(&row["key"]), text(&project["id"])) {
+            (Some(id), Some(key), Some(project)) => {
+                client.remember_project(&id, &project);
+                Ok(Self { id, key, project })
+            }
+            _ => Err(nonsense("JIRA shows an issue without id, key or project", false)),
+        }
+    }
+
+    /// Remembers the project of an issue that this process has not read yet, so that absence can be proved later.
+    ///
+    /// # Errors
+    /// Those of [`read`](Self::read).
+    pub(super) async fn remember(client: CallClient<'_>, issue: &str) -> Result<String, ApiError> {
+        match client.known_project(issue) {
+            Some(project) => Ok(project),
+            None => Ok(Self::read(client, issue).await?.project),
+        }
+    }
+}
+
+/// What a 404 for an object inside of an issue means: if JIRA shows the issue, the object is absent; without its issue,
+/// it is absent as well.
+///
+/// # Errors
+/// Those of [`CallClient::absence`].
+pub(super) async fn absence_within(
+    client: CallClient<'_>,
+    object: &str,
+    issue: &str,
+    error: ApiError,
+) -> Result<Observation, ApiError> {
+    if error.kind != ErrorKind::NotFound {
+        return Err(error);
+    }
+    if client.creation_may_lag(object) {
+        return client.absence(object, None, error).await;
+    }
+    match IssueFacts::read(client, issue).await {
+        Ok(facts) => {
+            let request_id = error.request_id.unwrap_or_else(|| "none".to_owned());
+            let (said, key) = (error.message, facts.key);
+            let proof = format!("{said}, request {request_id}, while JIRA shows issue {key}");
+            Ok(Observation::Absent { proof })
+        }
+        Err(of_issue) if of_issue.kind == ErrorKind::NotFound => {
+            client.absence(object, client.known_project(issue), of_issue).await
+        }
+        Err(of_issue) => Err(of_issue),
+    }
+}
+
+/// Issue and id of an object inside of an issue, of its external id `ISSUE/ID`; `None` = another text.
+pub(super) fn split(external_id: &str) -> Option<(&str, &str)> {
+    external_id.split_once('/').filter(|(issue, id)| is_number(issue) && is_number(id))
+}
