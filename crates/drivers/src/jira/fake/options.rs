@@ -41,8 +41,8 @@ pub struct Options {
     pub search_lag: Duration,
     /// Time until a read, or a list inside of an object, sees a write. A new object can be read by its id at once.
     pub read_lag: Duration,
-    /// Whether `read_lag` applies to the first read of a new object, too: 404 until then.
-    pub new_objects_lag: bool,
+    /// Whether `read_lag` applies to the first read of a new issue, too: 404 until then.
+    pub new_issues_lag: bool,
     /// Limit on all requests; `None` = unlimited.
     pub rate_limit: Option<RateLimit>,
     /// Limits on the writes to one issue.
@@ -66,7 +66,7 @@ impl Default for Options {
             context_path: String::new(),
             search_lag: Duration::from_secs(3),
             read_lag: Duration::from_secs(1),
-            new_objects_lag: false,
+            new_issues_lag: false,
             rate_limit: None,
             write_limits: vec![
                 WriteLimit { writes: 20, window: Duration::from_secs(2) },

@@ -152,6 +152,30 @@ impl Render<'_> {
             out["isPrivate"] = json!(false);
             out["properties"] = json!({});
         }
+        self.add_end(project, &mut out);
+        out
+    }
+
+    /// A project in a list: with its description, lead, address and issue types only where they were asked for.
+    pub(crate) fn listed_project(&self, project: &Project) -> Value {
+        let mut out = self.project_reference(project);
+        let full = self.project(project);
+        for name in ["description", "lead", "url", "issueTypes"] {
+            if let Some(value) = full.get(name).filter(|_| self.call.expands(name)) {
+                out[name] = value.clone();
+            }
+        }
+        if self.call.is_cloud {
+            out["style"] = json!("classic");
+            out["isPrivate"] = json!(false);
+            out["properties"] = json!({});
+        }
+        self.add_end(project, &mut out);
+        out
+    }
+
+    /// Adds whether a project is archived or in the recycle bin.
+    fn add_end(&self, project: &Project, out: &mut Value) {
         if project.archived {
             out["archived"] = json!(true);
         }
@@ -159,7 +183,6 @@ impl Render<'_> {
             out["deleted"] = json!(true);
             out["deletedDate"] = json!(self.call.moment(deleted));
         }
-        out
     }
 
     /// A version.

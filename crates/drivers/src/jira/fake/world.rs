@@ -242,7 +242,7 @@ impl<'a> View<'a> {
         let by_id = name.parse().ok();
         let id = by_id.or_else(|| self.world.keys.get(&name.to_uppercase()).copied())?;
         let is_too_new =
-            self.world.options.new_objects_lag && !self.world.issues.existed(id, self.at);
+            self.world.options.new_issues_lag && !self.world.issues.existed(id, self.at);
         let issue = self.world.issues.get(id, self.at)?;
         (!is_too_new && self.sees_issue(issue)).then_some(issue)
     }

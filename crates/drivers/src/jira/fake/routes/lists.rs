@@ -100,7 +100,8 @@ pub(crate) fn paged_list(world: &World, call: &Call, name: &str) -> Answer {
                     item.retain(|key, _| kept.contains(&key.as_str()));
                 }
             }
-            _ => item["isDefault"] = json!(is_default),
+            "priority" => item["isDefault"] = json!(is_default),
+            _ => item["default"] = json!(false),
         }
     }
     let ids = call.params("id");

@@ -61,9 +61,11 @@ pub(crate) fn search(world: &World, call: &Call, is_assignable: bool) -> Answer 
     let text = if text == "." { "" } else { &text };
     let render = Render { view: reading(world, call), call };
     let (start, size) = (call.number("startAt", 0)?, call.number("maxResults", 50)?);
+    let shows_inactive = !call.is_cloud && call.param("includeInactive") == Some("true");
     let found = world.users.iter().filter(|user| {
         let names = [&user.name, &user.display_name, &user.email];
-        user.active && names.iter().any(|name| name.to_lowercase().contains(text))
+        (user.active || shows_inactive)
+            && names.iter().any(|name| name.to_lowercase().contains(text))
     });
     let shown = found.skip(start).take(size.min(LIST_MAX)).map(|user| render.user(user));
     Ok(Reply::ok(shown.collect()))

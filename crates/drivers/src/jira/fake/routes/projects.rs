@@ -290,7 +290,7 @@ pub(crate) fn list(world: &World, call: &Call) -> Reply {
     let view = reading(world, call);
     let render = Render { view, call };
     let projects = view.projects().filter(|project| !project.archived);
-    Reply::ok(projects.map(|project| render.project(project)).collect())
+    Reply::ok(projects.map(|project| render.listed_project(project)).collect())
 }
 
 /// `GET /project/search`.
@@ -317,7 +317,7 @@ pub(crate) fn search(world: &World, call: &Call) -> Answer {
                 || project.key.to_lowercase().contains(&query));
         is_seen && is_meant && wants(name)
     });
-    let rows: Vec<_> = rows.map(|project| render.project(project)).collect();
+    let rows: Vec<_> = rows.map(|project| render.listed_project(project)).collect();
     let mut page = call.page(rows, PAGE_MAX)?;
     page["self"] = json!(call.address("project/search"));
     Ok(Reply::ok(page))

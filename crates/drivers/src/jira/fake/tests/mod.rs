@@ -2,6 +2,7 @@
 
 mod issues;
 mod kinds;
+mod operations;
 
 use std::time::Duration;
 
