@@ -4,6 +4,7 @@
 mod actions;
 mod declare;
 mod exit_codes;
+mod fake_jira;
 mod import;
 mod local;
 mod manifests;

@@ -10,7 +10,7 @@ mod world;
 use std::future::Future;
 use std::time::{Duration, Instant};
 
-pub(crate) use client::{Client, Lost, Reply, condition, reason, text, thing};
+pub(crate) use client::{Client, Lost, Reply, condition, http, reason, text, thing};
 pub(crate) use connection::Connection;
 pub(crate) use database::Database;
 pub(crate) use nodes::next_of;

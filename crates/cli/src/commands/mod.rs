@@ -15,6 +15,7 @@ mod diff;
 mod entity_actions;
 mod events;
 mod explain;
+mod fake_jira;
 mod fake_world;
 mod get;
 mod history;
@@ -172,6 +173,9 @@ pub(crate) enum Command {
     /// Run a world for the fake driver as a separate process, which counts what is created in it
     #[command(hide = true)]
     FakeWorld(fake_world::FakeWorld),
+    /// Run a fake JIRA as a separate process, for trials and tests
+    #[command(hide = true)]
+    FakeJira(fake_jira::FakeJiraCommand),
 }
 
 impl Command {
@@ -216,6 +220,7 @@ impl Command {
             Self::Completion(verb) => verb.run(root()),
             Self::Man(verb) => verb.run(root()),
             Self::FakeWorld(world) => world.run().await.map(|()| Exit::Ok),
+            Self::FakeJira(jira) => jira.run().await.map(|()| Exit::Ok),
             Self::Bench(verb) => verb.run().await.map(|()| Exit::Ok),
             Self::BenchEcho(verb) => verb.run().await.map(|()| Exit::Ok),
         }
