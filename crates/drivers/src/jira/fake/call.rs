@@ -49,6 +49,11 @@ impl Call {
         self.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
+    /// A truth value in the query, in whatever case; `None` when it is not given.
+    pub(crate) fn flag(&self, name: &str) -> Option<bool> {
+        self.param(name).map(|text| text.eq_ignore_ascii_case("true"))
+    }
+
     /// All values of a list parameter, which may be repeated or separated by commas.
     pub(crate) fn params(&self, name: &str) -> Vec<&str> {
         let values = self.query.iter().filter(|(key, _)| key == name);

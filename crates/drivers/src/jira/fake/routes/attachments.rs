@@ -76,7 +76,7 @@ pub(crate) fn read(world: &World, call: &Call, id: &str) -> Answer {
 /// `GET /attachment/content/{id}`: a redirect to the host of the contents, unless `redirect=false`.
 pub(crate) fn content(world: &World, call: &Call, id: &str) -> Answer {
     let row = found(reading(world, call), id)?;
-    if call.param("redirect") == Some("false") {
+    if call.flag("redirect") == Some(false) {
         return Ok(file(row));
     }
     let location = format!("{}/file/{}/binary?token=t-{}", call.media, row.id, row.id);

@@ -47,6 +47,17 @@ fn visibility_of(body: &Value) -> Result<Option<Value>, Problem> {
     Ok(Some(json!({"type": kind, "value": name, "identifier": name})))
 }
 
+/// Checks comments that a request would add, before the request changes anything.
+///
+/// # Errors
+/// As [`add`].
+pub(super) fn check(call: &Call, bodies: &[Value]) -> Result<(), Problem> {
+    bodies.iter().try_for_each(|body| {
+        body_of(body, call)?;
+        visibility_of(body).map(drop)
+    })
+}
+
 /// Adds a comment; returns its id.
 ///
 /// # Errors

@@ -21,6 +21,7 @@ pub(crate) fn create(world: &mut World, call: &Call) -> Answer {
     let user = writer(call)?.to_owned();
     let body = call.json()?;
     let (issue, changes) = drafted(world, call, &user, &body)?;
+    comments::check(call, &changes.comments)?;
     let id = world.next_id();
     let number = world.next_number(issue.project);
     let issue = Issue { id, number, ..issue };
@@ -166,9 +167,10 @@ pub(crate) fn edit(world: &mut World, call: &Call, name: &str) -> Answer {
     }
     check_parent(view, &edited)?;
     edited.properties.extend(properties_of(&body));
+    comments::check(call, &changes.comments)?;
     store(world, call, &issue, edited);
     add_others(world, call, issue.id, &changes)?;
-    if call.param("returnIssue") == Some("true") {
+    if call.flag("returnIssue") == Some(true) {
         let view = writing(world, call);
         let issue = view.issue(name).ok_or_else(Problem::no_issue)?;
         let selection = Selection::of_query(call, "*all");
@@ -185,7 +187,7 @@ pub(crate) fn delete(world: &mut World, call: &Call, name: &str) -> Answer {
         .filter(|child| child.text("issuetype") == site::SUBTASK)
         .map(|child| child.id)
         .collect();
-    if !subtasks.is_empty() && call.param("deleteSubtasks") != Some("true") {
+    if !subtasks.is_empty() && call.flag("deleteSubtasks") != Some(true) {
         let key = view.key(&issue);
         return Err(Problem::message(
             400,

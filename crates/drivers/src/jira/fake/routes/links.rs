@@ -69,7 +69,7 @@ pub(super) fn add(
 pub(crate) fn create(world: &mut World, call: &Call) -> Answer {
     writer(call)?;
     add(world, call, None, &call.json()?)?;
-    Ok(Reply { content_type: "application/json;charset=UTF-8", ..Reply::empty(201) })
+    Ok(Reply::empty(201))
 }
 
 pub(crate) fn read(world: &World, call: &Call, id: &str) -> Answer {

@@ -61,7 +61,7 @@ pub(crate) fn search(world: &World, call: &Call, is_assignable: bool) -> Answer 
     let text = if text == "." { "" } else { &text };
     let render = Render { view: reading(world, call), call };
     let (start, size) = (call.number("startAt", 0)?, call.number("maxResults", 50)?);
-    let shows_inactive = !call.is_cloud && call.param("includeInactive") == Some("true");
+    let shows_inactive = !call.is_cloud && call.flag("includeInactive") == Some(true);
     let found = world.users.iter().filter(|user| {
         let names = [&user.name, &user.display_name, &user.email];
         (user.active || shows_inactive)

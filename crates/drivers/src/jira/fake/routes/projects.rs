@@ -186,7 +186,7 @@ pub(crate) fn edit(world: &mut World, call: &Call, name: &str) -> Answer {
 /// `DELETE /project/{key}`: to the recycle bin unless `enableUndo=false`; Data Center has no bin.
 pub(crate) fn delete(world: &mut World, call: &Call, name: &str) -> Answer {
     administrator(world, call)?;
-    let bins = call.is_cloud && call.param("enableUndo") != Some("false");
+    let bins = call.is_cloud && call.flag("enableUndo") != Some(false);
     let in_bin = |world: &World| {
         let mut rows = world.projects.list(call.now);
         rows.find(|row| row.deleted.is_some() && (row.key == name || row.id.to_string() == name))

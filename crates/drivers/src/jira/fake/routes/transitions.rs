@@ -56,6 +56,7 @@ pub(crate) fn perform(world: &mut World, call: &Call, name: &str) -> Answer {
     }
     changes.apply(&mut moved.fields);
     validate(known, &moved.fields)?;
+    comments::check(call, &changes.comments)?;
     moved.status = known.to;
     store(world, call, &issue, moved);
     for comment in &changes.comments {

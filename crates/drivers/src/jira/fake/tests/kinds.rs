@@ -22,6 +22,11 @@ async fn a_comment_has_its_property_from_the_start() {
     let listed = client.get(&format!("{path}?expand=properties")).await;
     assert_eq!((&listed["total"], &listed["comments"][0]["properties"]), (&json!(1), &property));
     assert_eq!(client.status("POST", &path, json!({"body": "wiki"})).await, 400);
+    let half =
+        json!({"fields": {"summary": "Two"}, "update": {"comment": [{"add": {"body": "wiki"}}]}});
+    assert_eq!(client.status("PUT", &format!("issue/{issue}"), half).await, 400);
+    let unchanged = client.get(&format!("issue/{issue}")).await;
+    assert_eq!(unchanged["fields"]["summary"], "One", "a refused request changes nothing");
     assert_eq!(client.status("DELETE", &format!("{path}/{id}"), Value::Null).await, 204);
     assert_eq!(client.status("GET", &format!("{path}/{id}"), Value::Null).await, 404);
 }
@@ -175,7 +180,7 @@ async fn a_moved_issue_keeps_its_id_and_answers_to_its_old_key() {
     let path = format!("issue/{parent}");
     assert_eq!(client.status("DELETE", &path, Value::Null).await, 400);
     assert_eq!(
-        client.status("DELETE", &format!("{path}?deleteSubtasks=true"), Value::Null).await,
+        client.status("DELETE", &format!("{path}?deleteSubtasks=True"), Value::Null).await,
         204
     );
     client.ok("PUT", "issue/archive", json!({"issueIdsOrKeys": [id]})).await;
