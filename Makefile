@@ -1,6 +1,6 @@
 # `make run` and `make test` need rustup, a C compiler and make. `make check` needs what `make tools` installs.
 
-.PHONY: run test check lint audit tools bench bench-scale test-openapi test-clients test-load test-nodes test-interop test-openstack test-postgres-versions test-ha test-upgrade e2e docs snapshots
+.PHONY: run test check lint audit tools bench bench-scale test-openapi test-clients test-jira test-load test-nodes test-interop test-openstack test-postgres-versions test-ha test-upgrade e2e docs snapshots
 
 run: ## Build, start, apply the examples
 	cargo run --package stateward -- serve --data ./data --apply examples/basics
@@ -51,6 +51,9 @@ test-openapi: ## The served OpenAPI document with schemathesis (from PyPI), with
 
 test-clients: ## Clients generated from the OpenAPI document, for Python (PyPI) and TypeScript (npm)
 	tests/openapi/clients
+
+test-jira: ## The fake JIRA against Atlassian's OpenAPI description (Prism, from npm) and two foreign clients (PyPI, npm)
+	tests/jira/run
 
 LOAD_PROFILE ?= release
 test-load: ## Promises that only show at full size, with the release build or the one that LOAD_PROFILE names
