@@ -20,6 +20,8 @@ pub(crate) async fn what_is_created_is_observed_found_and_listed_and_needs_no_ch
     assert!(subject.is_listed(&id).await, "{kind}");
     if subject.spec().owner_key {
         assert_eq!(found[0].owner_key, Some(subject.key()), "{kind}: whose it is");
+        // Otherwise an object that a late worker left behind would count as another's.
+        assert_eq!(subject.present(&id).await.owner_key, Some(subject.key()), "{kind}: observed");
     }
 }
 

@@ -14,27 +14,37 @@ use super::send::settling;
 use super::{ApiError, CallClient, ErrorKind, Request};
 use crate::jira::site::Deployment;
 
-/// Remembered issues at most.
-const ISSUES_MAX: usize = 20_000;
+/// Remembered facts at most.
+const FACTS_MAX: usize = 50_000;
 
-/// The project of each issue that was read.
+/// Facts that rarely change: the project of an issue, whose a comment is. Losing them costs a request each.
 #[derive(Default)]
-pub(in crate::jira) struct ProjectMemory(Mutex<HashMap<String, String>>);
+pub(in crate::jira) struct FactMemory(Mutex<HashMap<String, String>>);
 
 impl CallClient<'_> {
-    /// Remembers the project of an issue.
-    pub(in crate::jira) fn remember_project(self, issue: &str, project: &str) {
-        let mut known = self.shared.projects.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= ISSUES_MAX {
+    /// Remembers a fact.
+    pub(in crate::jira) fn remember(self, what: &str, fact: &str) {
+        let mut known = self.shared.facts.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= FACTS_MAX {
             known.clear();
         }
-        known.insert(issue.to_owned(), project.to_owned());
+        known.insert(what.to_owned(), fact.to_owned());
+    }
+
+    /// The fact that was remembered.
+    pub(in crate::jira) fn remembered(self, what: &str) -> Option<String> {
+        let known = self.shared.facts.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(what).cloned()
+    }
+
+    /// Remembers the project of an issue.
+    pub(in crate::jira) fn remember_project(self, issue: &str, project: &str) {
+        self.remember(&format!("project of {issue}"), project);
     }
 
     /// The project of an issue, by this process's memory or what was last observed of the object of this call.
     pub(in crate::jira) fn known_project(self, issue: &str) -> Option<String> {
-        let known = self.shared.projects.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.get(issue).cloned().or_else(|| self.last_project())
+        self.remembered(&format!("project of {issue}")).or_else(|| self.last_project())
     }
 
     /// The project in what was last observed of the object of this call.

@@ -25,7 +25,7 @@ use super::site::{Deployment, Site};
 use crate::http::{self, Proxy, ReplyHistory, Session};
 pub(super) use crate::http::{ApiError, ErrorKind};
 use crate::settings::ConnectError;
-use absence::ProjectMemory;
+use absence::FactMemory;
 use lists::ListCache;
 use login::AccessToken;
 use recent_writes::RecentWrites;
@@ -41,7 +41,7 @@ pub(super) struct Client {
     replies: ReplyHistory<()>,
     lists: ListCache,
     recent: RecentWrites,
-    projects: ProjectMemory,
+    facts: FactMemory,
 }
 
 impl Client {
@@ -60,7 +60,7 @@ impl Client {
             replies: ReplyHistory::default(),
             lists: ListCache::default(),
             recent: RecentWrites::default(),
-            projects: ProjectMemory::default(),
+            facts: FactMemory::default(),
         })
     }
 }

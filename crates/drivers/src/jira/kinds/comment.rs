@@ -43,9 +43,7 @@ impl Kind for Comment {
         deployment: Deployment,
         members: &mut Map<String, Value>,
     ) -> Vec<FieldError> {
-        // A reference is a text once it has a value.
-        let body = members.get("body").filter(|body| body.get("$ref").is_none());
-        let why = body.and_then(|body| text::fault(deployment, body));
+        let why = members.get("body").and_then(|body| text::fault(deployment, body));
         why.map(|why| fault("body", why)).into_iter().collect()
     }
 
@@ -74,9 +72,9 @@ impl Kind for Comment {
         match client.read(Request::get(&["issue", issue, "comment", id])).await {
             Ok(row) => {
                 client.is_fresh(external_id, &row)?;
-                let facts = IssueFacts::read(client, issue).await?;
-                // Whose it is was confirmed when it was found or created; the property is not read each time.
-                Ok(Observation::Present(object(client, &facts, &row, None)?))
+                let facts = IssueFacts::known(client, issue).await?;
+                let owner = owner(client, &row).await?;
+                Ok(Observation::Present(object(client, &facts, &row, owner)?))
             }
             Err(error) => absence_within(client, external_id, issue, error).await,
         }
@@ -112,18 +110,22 @@ impl Kind for Comment {
         cursor: Option<&str>,
     ) -> Result<Listing, ApiError> {
         let jql = "project is not EMPTY ORDER BY updated DESC";
-        let (issues, cursor) = client.search_page(jql, &["project"], PROPERTY, cursor).await?;
+        let fields = ["project", "comment"];
+        let (issues, cursor) = client.search_page(jql, &fields, PROPERTY, cursor).await?;
+        let me = client.cached_rows(Request::get(&["myself"]), &[]).await?;
+        let me = &me.first().unwrap_or(&Value::Null)[client.deployment().user_id()];
         let mut objects = Vec::new();
         for issue in &issues {
-            let Some(id) = issue["id"].as_str() else { continue };
+            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
             let facts = IssueFacts {
-                id: id.to_owned(),
-                key: issue["key"].as_str().unwrap_or_default().to_owned(),
-                project: issue["fields"]["project"]["id"].as_str().unwrap_or_default().to_owned(),
+                id: text(&issue["id"]),
+                key: text(&issue["key"]),
+                project: text(&issue["fields"]["project"]["id"]),
             };
-            let request = Request::get(&["issue", id, "comment"]).query("expand", "properties");
-            for row in client.rows(request, &["comments"]).await? {
-                let owner = owner(client, &row).await?;
+            for row in comments(client, &facts, &issue["fields"]["comment"]).await? {
+                // Comments of others carry no mark of ours, and each is a request.
+                let ours = row["author"][client.deployment().user_id()] == *me;
+                let owner = if ours { owner(client, &row).await? } else { None };
                 objects.push(object(client, &facts, &row, owner)?);
             }
         }
@@ -143,6 +145,7 @@ impl Kind for Comment {
             let unnamed = nonsense("JIRA created a comment and does not say which", true);
             return Err(unnamed.into());
         };
+        client.remember(&format!("owner of comment {id}"), &create.owner_key.0);
         created(client, create, &format!("{}/{id}", facts.id)).await
     }
 
@@ -186,6 +189,20 @@ fn body(deployment: Deployment, members: Option<&Map<String, Value>>) -> Value {
     body
 }
 
+/// The comments of an issue that a search shows with the first of them.
+async fn comments(
+    client: CallClient<'_>,
+    issue: &IssueFacts,
+    shown: &Value,
+) -> Result<Vec<Value>, ApiError> {
+    if let (Some(rows), Some(total)) = (shown["comments"].as_array(), shown["total"].as_u64())
+        && rows.len() as u64 >= total
+    {
+        return Ok(rows.clone());
+    }
+    client.rows(Request::get(&["issue", &issue.id, "comment"]), &["comments"]).await
+}
+
 /// Whose a comment is; its property is read where the list does not show it.
 async fn owner(client: CallClient<'_>, row: &Value) -> Result<Option<OwnerKey>, ApiError> {
     if let Some(properties) = row["properties"].as_array() {
@@ -193,11 +210,20 @@ async fn owner(client: CallClient<'_>, row: &Value) -> Result<Option<OwnerKey>, 
         return Ok(ours.and_then(|property| Property::read(&property["value"]).owner));
     }
     let Some(id) = row["id"].as_str() else { return Ok(None) };
-    match client.read(Request::get(&["comment", id, "properties", PROPERTY])).await {
-        Ok(property) => Ok(Property::read(&property["value"]).owner),
-        Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
+    let memory = format!("owner of comment {id}");
+    if let Some(owner) = client.remembered(&memory) {
+        return Ok(Some(OwnerKey(owner)));
     }
+    let owner = match client.read(Request::get(&["comment", id, "properties", PROPERTY])).await {
+        Ok(property) => Property::read(&property["value"]).owner,
+        Err(error) if error.kind == ErrorKind::NotFound => None,
+        Err(error) => return Err(error),
+    };
+    // A 404 may be one of a read that lags: only an owner is remembered.
+    if let Some(owner) = &owner {
+        client.remember(&memory, &owner.0);
+    }
+    Ok(owner)
 }
 
 fn object(

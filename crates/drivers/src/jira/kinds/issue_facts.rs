@@ -27,20 +27,22 @@ impl IssueFacts {
         match (text(&row["id"]), text(&row["key"]), text(&project["id"])) {
             (Some(id), Some(key), Some(project)) => {
                 client.remember_project(&id, &project);
+                client.remember(&format!("key of {id}"), &key);
                 Ok(Self { id, key, project })
             }
             _ => Err(nonsense("JIRA shows an issue without id, key or project", false)),
         }
     }
 
-    /// Remembers the project of an issue that this process has not read yet, so that absence can be proved later.
+    /// An issue by its id, from this process's memory if it was read before.
     ///
     /// # Errors
     /// Those of [`read`](Self::read).
-    pub(super) async fn remember(client: CallClient<'_>, issue: &str) -> Result<String, ApiError> {
-        match client.known_project(issue) {
-            Some(project) => Ok(project),
-            None => Ok(Self::read(client, issue).await?.project),
+    pub(super) async fn known(client: CallClient<'_>, id: &str) -> Result<Self, ApiError> {
+        let key = client.remembered(&format!("key of {id}"));
+        match (key, client.remembered(&format!("project of {id}"))) {
+            (Some(key), Some(project)) => Ok(Self { id: id.to_owned(), key, project }),
+            _ => Self::read(client, id).await,
         }
     }
 }

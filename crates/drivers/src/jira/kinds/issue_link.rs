@@ -64,7 +64,7 @@ impl Kind for IssueLink {
                 if row["inwardIssue"]["id"] != *inward {
                     return Err(nonsense("JIRA shows another link", false));
                 }
-                let project = IssueFacts::remember(client, inward).await?;
+                let project = IssueFacts::known(client, inward).await?.project;
                 Ok(Observation::Present(object(&project, &row)?))
             }
             Err(error) => absence_within(client, external_id, inward, error).await,

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use stateward_domain::document::{self, Limits};
 use stateward_domain::failure::{ErrorClass, Failure};
 use stateward_domain::id::KindName;
 use stateward_domain::ports::driver::{Outcome, Update};
@@ -58,6 +59,12 @@ impl Job {
         })
     }
 
+    /// Whether the handle is small enough to be kept in the log.
+    pub(super) fn fits(&self) -> bool {
+        let handle = serde_json::to_value(self).unwrap_or_default();
+        document::measure(&handle, &Limits::HANDLE).is_ok()
+    }
+
     /// The work goes on; it is polled in `poll_after_ms`.
     pub(super) fn pending(mut self, poll_after_ms: u64) -> Outcome {
         self.polls += 1;
@@ -81,5 +88,8 @@ mod tests {
         let again = Job::from_handle(&handle).unwrap();
         assert_eq!(again, Job { polls: 1, ..job });
         assert!(Job::from_handle(&json!({"id": 1})).is_err());
+        assert!(again.fits());
+        let long = Work::NewLink { spec: json!("x".repeat(100_000)) };
+        assert!(!Job::new("jira.issue", "10000", long).fits());
     }
 }

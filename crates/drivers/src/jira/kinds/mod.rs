@@ -249,16 +249,28 @@ pub(super) async fn update(
         let message = format!("{field} cannot change");
         return Err(Failure::harmless(ErrorClass::Immutable, "immutable", message));
     }
-    match kind.update(client, update).await {
-        Err(Failure { class: ErrorClass::RateLimited { after_ms, .. }, code, .. })
-            if code == PER_ISSUE && polls < DELAYS_MAX =>
-        {
+    let outcome = kind.update(client, update).await;
+    match delay_of(&outcome) {
+        Some(after_ms) if polls < DELAYS_MAX => {
             let id = update.target.external_id.as_str();
-            let mut job = Job::new(kind.meta().name, id, Work::Update(Box::new(update.clone())));
-            job.polls = polls;
-            Ok(job.pending(after_ms))
+            let work = Work::Update(Box::new(update.clone()));
+            let job = Job { polls, ..Job::new(kind.meta().name, id, work) };
+            // A desired state that is too long to be kept in the log pauses the kind instead.
+            if job.fits() { Ok(job.pending(after_ms)) } else { outcome }
         }
-        outcome => outcome,
+        _ => outcome,
+    }
+}
+
+/// How long the limit on the writes of one issue delays a change, in milliseconds; `None` = it does not.
+fn delay_of(outcome: &Result<Outcome, Failure>) -> Option<u64> {
+    match outcome {
+        Err(Failure { class: ErrorClass::RateLimited { after_ms, .. }, code, .. })
+            if code == PER_ISSUE =>
+        {
+            Some(*after_ms)
+        }
+        _ => None,
     }
 }
 

@@ -59,7 +59,7 @@ impl Kind for RemoteLink {
         match client.read(Request::get(&["issue", issue, "remotelink", id])).await {
             Ok(row) => {
                 client.is_fresh(external_id, &row)?;
-                let facts = IssueFacts::read(client, issue).await?;
+                let facts = IssueFacts::known(client, issue).await?;
                 Ok(Observation::Present(object(&facts, &row)?))
             }
             Err(error) => absence_within(client, external_id, issue, error).await,

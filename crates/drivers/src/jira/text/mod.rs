@@ -42,6 +42,10 @@ pub(super) fn is_same(deployment: Deployment, observed: &Value, desired: &Value)
 
 /// Why a desired text cannot be stored; `None` = it can.
 pub(super) fn fault(deployment: Deployment, text: &Value) -> Option<String> {
+    if text.get("$ref").is_some() {
+        // A reference is a text once it has a value.
+        return None;
+    }
     if let Value::Object(members) = text {
         let wiki = members.contains_key("wiki");
         if wiki && deployment == Deployment::Cloud {
@@ -159,5 +163,6 @@ mod tests {
             assert!(fault(deployment, &text).is_some(), "{deployment:?}");
         }
         assert_eq!(fault(Deployment::Cloud, &json!("x".repeat(CHARS_MAX))), None);
+        assert_eq!(fault(Deployment::Cloud, &json!({"$ref": "jira.issue/a"})), None);
     }
 }

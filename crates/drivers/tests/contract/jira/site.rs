@@ -14,6 +14,9 @@ pub(crate) struct Site {
     pub(crate) deployment: Deployment,
 }
 
+/// How long reads lag.
+pub(crate) const READ_LAG: Duration = Duration::from_millis(300);
+
 /// Key of the project that every site has.
 pub(crate) const PROJECT: &str = "BASE";
 
@@ -24,7 +27,7 @@ impl Site {
             deployment,
             context_path: "/jira".to_owned(),
             search_lag: Duration::from_secs(1),
-            read_lag: Duration::from_millis(300),
+            read_lag: READ_LAG,
             task_time: Duration::from_millis(500),
             ..Options::default()
         };
@@ -41,6 +44,8 @@ impl Site {
         site.make("project", &project);
         site.make("component", &json!({"project": PROJECT, "name": "API"}));
         site.make("version", &json!({"project": PROJECT, "name": "1.0"}));
+        // Until reads show them.
+        tokio::time::sleep(READ_LAG + Duration::from_millis(100)).await;
         site
     }
 

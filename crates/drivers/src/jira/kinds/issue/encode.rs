@@ -83,6 +83,8 @@ impl ScreenField {
             "issuelink" | "project" if is_number(text) => Ok(json!({"id": text})),
             "issuelink" | "project" => Ok(json!({"key": text})),
             "string" | "number" | "date" | "datetime" | "any" | "" => Ok(value.clone()),
+            // One that was just made may not be among the allowed values yet; JIRA itself knows it.
+            "version" | "component" if is_number(text) => Ok(json!({"id": text})),
             _ => self.chosen(text, kind == "option"),
         }
     }
@@ -174,6 +176,12 @@ mod tests {
                 &levels,
                 json!(["Low"]),
                 Ok(json!([{"id": "2"}])),
+            ),
+            (
+                json!({"type": "array", "items": "version"}),
+                &levels,
+                json!(["10000"]),
+                Ok(json!([{"id": "10000"}])),
             ),
             (json!({"type": "array", "items": "string"}), &none, json!(["x"]), Ok(json!(["x"]))),
             (json!({"type": "user"}), &none, json!("mia@a"), Ok(json!({"accountId": "5b1"}))),

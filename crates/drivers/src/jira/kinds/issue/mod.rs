@@ -282,6 +282,10 @@ async fn blocked_by_subtasks(client: CallClient<'_>, id: &str, error: ApiError) 
         .flatten()
         .filter_map(|subtask| subtask["key"].as_str())
         .collect();
+    if keys.is_empty() && error.message.to_lowercase().contains("subtask") {
+        // One that reads do not show yet.
+        return error.with_kind(ErrorKind::Blocked);
+    }
     if keys.is_empty() {
         return error;
     }

@@ -25,7 +25,12 @@ pub(super) async fn create_screen(
     issuetype: &str,
 ) -> Result<(String, Vec<ScreenField>), ApiError> {
     let path = ["issue", "createmeta", project, "issuetypes"];
-    let types = client.cached_rows(Request::get(&path), &["issueTypes", "values"]).await?;
+    let types = client.cached_rows(Request::get(&path), &["issueTypes", "values"]).await;
+    // A project that was just made may not be shown yet.
+    let types = types.map_err(|error| match error.kind {
+        ErrorKind::Invalid => error.with_kind(ErrorKind::NotFound),
+        _ => error,
+    })?;
     let is = |row: &&Value| {
         row["id"] == *issuetype
             || row["name"].as_str().is_some_and(|name| name.eq_ignore_ascii_case(issuetype))

@@ -19,6 +19,9 @@ const POLL_MS: u64 = 500;
 /// Polls of one change at most, with those that find an old state.
 const POLLS_MAX: u32 = 200;
 
+/// Longer custom fields are not given to transitions: they are kept in the log meanwhile.
+const CUSTOM_BYTES_MAX: usize = 4_096;
+
 /// Action: takes the transition that the input names.
 const TRANSITION: &str = "transition";
 /// Action: adds a watcher.
@@ -45,8 +48,11 @@ pub(super) async fn first(
 ) -> Result<Outcome, Failure> {
     let mut spec = spec.clone();
     if let Some(members) = spec.as_object_mut() {
-        // Long, and no transition of ours sets it.
+        // Long, and no transition sets it.
         members.remove("description");
+        if let Some(custom) = members.get_mut(CUSTOM).and_then(Value::as_object_mut) {
+            custom.retain(|_, value| value.to_string().len() < CUSTOM_BYTES_MAX);
+        }
     }
     let job = Job::new(super::META.name, id, Work::Transition { spec, visited: Vec::new() });
     hop(client, job).await
