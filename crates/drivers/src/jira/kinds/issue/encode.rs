@@ -80,11 +80,12 @@ impl ScreenField {
                 let id = users.get(text).and_then(Value::as_str).unwrap_or(text);
                 Ok(json!({ deployment.user_id(): id }))
             }
-            "issuelink" | "project" if is_number(text) => Ok(json!({"id": text})),
+            // Of a version or component that was just made, it may not be among the allowed values yet; JIRA itself knows it.
+            "issuelink" | "project" | "version" | "component" if is_number(text) => {
+                Ok(json!({"id": text}))
+            }
             "issuelink" | "project" => Ok(json!({"key": text})),
             "string" | "number" | "date" | "datetime" | "any" | "" => Ok(value.clone()),
-            // One that was just made may not be among the allowed values yet; JIRA itself knows it.
-            "version" | "component" if is_number(text) => Ok(json!({"id": text})),
             _ => self.chosen(text, kind == "option"),
         }
     }
