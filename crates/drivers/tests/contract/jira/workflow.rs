@@ -101,7 +101,7 @@ async fn what_a_screen_does_not_take_is_refused_before_anything_is_sent() {
     for (changes, code, part) in [
         (json!({"issuetype": "Tsak"}), "no_such_issue_type", "`Task`"),
         (json!({"issuetype": "Bug"}), "required_field", "Severity"),
-        (json!({"issuetype": "Bug", "fields": {"Severity": "Hihg"}}), "no_such_value", "`High`"),
+        (json!({"issuetype": "Bug", "fields": {"Severity": "Highh"}}), "no_such_value", "`High`"),
         (json!({"fields": {"Story Point": 3}}), "no_such_field", "`Story Points`"),
         (json!({"duedate": "2027-01-01"}), "no_such_field", "duedate"),
         (json!({"priority": "Urgent"}), "no_such_value", "Priority"),

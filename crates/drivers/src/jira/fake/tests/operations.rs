@@ -35,7 +35,7 @@ async fn a_site_is_controlled_over_http() {
     let hidden = json!({"hidden_issues": [id.parse::<u64>().unwrap()]});
     assert_eq!(operate(&client, "PUT", "control", hidden).await.0, 204);
     assert_eq!(client.status("GET", &format!("issue/{id}"), Value::Null).await, 404);
-    assert_eq!(operate(&client, "PUT", "control", json!({"hiden": []})).await.0, 400);
+    assert_eq!(operate(&client, "PUT", "control", json!({"hide": []})).await.0, 400);
     assert_eq!(operate(&client, "PUT", "users/bob", json!({"active": false})).await.0, 204);
     assert_eq!(operate(&client, "PUT", "users/eve", json!({"active": false})).await.0, 404);
     let found = client.get("user/search?query=bob").await;

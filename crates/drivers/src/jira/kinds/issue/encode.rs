@@ -167,8 +167,8 @@ mod tests {
             (
                 json!({"type": "priority"}),
                 &levels,
-                json!("Hihg"),
-                Err("F has no value `Hihg`; there is `High`, `Low`"),
+                json!("Highh"),
+                Err("F has no value `Highh`; there is `High`, `Low`"),
             ),
             (json!({"type": "option"}), &options, json!("Red"), Ok(json!({"id": "7"}))),
             (json!({"type": "option"}), &none, json!("Red"), Ok(json!({"value": "Red"}))),
