@@ -15,7 +15,7 @@ use super::create_throughput::{self, DESIRED};
 use super::load::{self, LoadEnd, LoadResult, Template};
 use super::process_usage::{self, Process};
 use super::store_nodes::{self, TOKEN};
-use super::{lifecycle, rate, report_progress};
+use super::{rate, report_progress};
 
 /// Connections of the load.
 const CONNECTIONS: usize = 64;
@@ -102,11 +102,10 @@ async fn ours(plan: &PeerPlan, folder: &Path) -> anyhow::Result<Vec<Measured>> {
     };
     report_progress("creates on a node of the role all");
     let all = node("all").await?;
-    let before = lifecycle::ok_entities(&all).await?;
-    let (with_rounds, accepted) =
+    let (with_rounds, _) =
         measure("role all".to_owned(), &all, plan.time, &template("all")).await?;
     report_progress("creates on a node of the role api");
-    store_nodes::settle(&all, before + accepted).await?;
+    store_nodes::until_still(&all).await?;
     let api = node("api").await?;
     all.stop().await?;
     let (alone, _) = measure("role api".to_owned(), &api, plan.time, &template("api")).await?;

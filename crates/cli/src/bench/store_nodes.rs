@@ -59,6 +59,22 @@ pub(super) async fn settle(server: &Process, wanted: u64) -> anyhow::Result<()> 
     Ok(())
 }
 
+/// Waits until the number of entities that are `ok` grows no more: on a log of earlier runs some wait for a decision, because
+/// the ids of a new world were taken.
+pub(super) async fn until_still(server: &Process) -> anyhow::Result<()> {
+    let began = Instant::now();
+    let mut before = lifecycle::ok_entities(server).await?;
+    while began.elapsed() < CONVERGENCE_MAX {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let now = lifecycle::ok_entities(server).await?;
+        if now == before {
+            return Ok(());
+        }
+        before = now;
+    }
+    anyhow::bail!("what was accepted is not done within {CONVERGENCE_MAX:?}")
+}
+
 /// Sends a POST without a body; its reply, `Null` without one, and how long it took.
 pub(super) async fn post(server: &Process, path: &str) -> anyhow::Result<(Value, Duration)> {
     let request = format!(
