@@ -10,7 +10,7 @@ use stateward_domain::ports::driver::{
     Create, Listing, Object, ObjectRef, Observation, Outcome, Search, Update,
 };
 
-use super::attributes::{self, Attributes};
+use super::attributes;
 use super::issue_facts::{IssueFacts, absence_within, split};
 use super::{Kind, Meta, created, deleted, done, fault, is_no_id, is_number, not_created, planned};
 use crate::jira::client::{ApiError, CallClient, ErrorKind, Request, nonsense};
@@ -167,14 +167,8 @@ impl Kind for Comment {
     async fn delete(&self, client: CallClient<'_>, target: &ObjectRef) -> Result<Outcome, Failure> {
         let external_id = target.external_id.as_str();
         let Some((issue, id)) = split(external_id) else { return Ok(deleted()) };
-        match client.send(Request::delete(&["issue", issue, "comment", id])).await {
-            Ok(_) => {
-                client.removed(external_id);
-                Ok(deleted())
-            }
-            Err(error) if error.kind == ErrorKind::NotFound => Ok(deleted()),
-            Err(error) => Err(error.into()),
-        }
+        let request = Request::delete(&["issue", issue, "comment", id]);
+        Ok(super::delete(client, request, external_id).await?)
     }
 }
 
@@ -234,11 +228,7 @@ fn object(
 ) -> Result<Object, ApiError> {
     let id = row["id"].as_str().filter(|id| is_number(id));
     let id = id.ok_or_else(|| nonsense("JIRA shows a comment without id", false))?;
-    let mut attributes = Attributes::default();
-    attributes.put("id", json!(id));
-    attributes.put("project", json!(facts.project));
-    attributes.put("issue", json!(facts.id));
-    attributes.alias("issue", &json!(facts.key), &json!(facts.id));
+    let mut attributes = facts.attributes_of(id);
     attributes.put("body", text::canonical(&row["body"]));
     let visibility = &row["visibility"];
     let visibility = match visibility["type"].as_str() {

@@ -1,8 +1,9 @@
 //! What objects inside of an issue need to know of it: its numeric id, its key, its project.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use stateward_domain::ports::driver::Observation;
 
+use super::attributes::Attributes;
 use super::is_number;
 use crate::jira::client::{ApiError, CallClient, ErrorKind, Request, nonsense};
 
@@ -44,6 +45,16 @@ impl IssueFacts {
             (Some(key), Some(project)) => Ok(Self { id: id.to_owned(), key, project }),
             _ => Self::read(client, id).await,
         }
+    }
+
+    /// What each object inside of the issue shows of itself and of it.
+    pub(super) fn attributes_of(&self, id: &str) -> Attributes {
+        let mut attributes = Attributes::default();
+        attributes.put("id", json!(id));
+        attributes.put("project", json!(self.project));
+        attributes.put("issue", json!(self.id));
+        attributes.alias("issue", &json!(self.key), &json!(self.id));
+        attributes
     }
 }
 

@@ -13,7 +13,7 @@ use stateward_domain::ports::driver::{
 use super::attributes::Attributes;
 use super::issue_facts::{IssueFacts, absence_within, split};
 use super::job::Work;
-use super::{Job, Kind, Meta, deleted, done, is_no_id, no_job};
+use super::{Job, Kind, Meta, deleted, done, is_no_id, no_job, shown};
 use crate::jira::client::{ApiError, CallClient, ErrorKind, Request, nonsense};
 use crate::jira::owner::PROPERTY;
 
@@ -72,15 +72,8 @@ impl Kind for IssueLink {
     }
 
     async fn find(&self, client: CallClient<'_>, search: &Search) -> Result<Vec<Object>, ApiError> {
-        let ends = match Ends::read(client, &search.spec).await {
-            Ok(ends) => ends,
-            // Without its issues there is no link, unless the request was taken for an anonymous one.
-            Err(error) if error.kind == ErrorKind::NotFound => {
-                client.is_known().await?;
-                return Ok(Vec::new());
-            }
-            Err(error) => return Err(error),
-        };
+        let ends = Ends::read(client, &search.spec).await;
+        let Some(ends) = shown(client, ends).await? else { return Ok(Vec::new()) };
         let Some(id) = ends.link(client).await? else { return Ok(Vec::new()) };
         match client.read(Request::get(&["issueLink", &id])).await {
             Ok(row) => Ok(vec![object(&ends.inward.project, &row)?]),
@@ -136,14 +129,7 @@ impl Kind for IssueLink {
     async fn delete(&self, client: CallClient<'_>, target: &ObjectRef) -> Result<Outcome, Failure> {
         let external_id = target.external_id.as_str();
         let Some((_, id)) = split(external_id) else { return Ok(deleted()) };
-        match client.send(Request::delete(&["issueLink", id])).await {
-            Ok(_) => {
-                client.removed(external_id);
-                Ok(deleted())
-            }
-            Err(error) if error.kind == ErrorKind::NotFound => Ok(deleted()),
-            Err(error) => Err(error.into()),
-        }
+        Ok(super::delete(client, Request::delete(&["issueLink", id]), external_id).await?)
     }
 
     async fn resume(&self, client: CallClient<'_>, job: Job) -> Result<Outcome, Failure> {

@@ -28,7 +28,7 @@ use stateward_domain::ports::driver::{
     Act, Create, Listing, Object, ObjectRef, Observation, Outcome, Plan, Search, Update,
 };
 
-use super::client::{ApiError, CallClient, ErrorKind, PER_ISSUE, settling};
+use super::client::{ApiError, CallClient, ErrorKind, PER_ISSUE, Request, settling};
 use super::site::{Deployment, Site};
 pub(super) use job::Job;
 use job::Work;
@@ -304,6 +304,37 @@ fn done(id: &str) -> Outcome {
 /// The end of a deletion.
 const fn deleted() -> Outcome {
     Outcome::Done { external_id: None, attributes: Value::Null }
+}
+
+/// Sends the deletion of the object `id`; one that is gone already counts as deleted.
+///
+/// # Errors
+/// Those of the request, but for the 404 of the object.
+async fn delete(client: CallClient<'_>, request: Request, id: &str) -> Result<Outcome, ApiError> {
+    match client.send(request).await {
+        Ok(_) => client.removed(id),
+        Err(error) if error.kind == ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    Ok(deleted())
+}
+
+/// What a search reads first: `None` = JIRA does not show it to an account that it knows, so there is nothing in it.
+///
+/// # Errors
+/// Those of the request, and that JIRA took it for an anonymous one.
+async fn shown<T>(
+    client: CallClient<'_>,
+    read: Result<T, ApiError>,
+) -> Result<Option<T>, ApiError> {
+    match read {
+        Ok(read) => Ok(Some(read)),
+        Err(error) if error.kind == ErrorKind::NotFound => {
+            client.is_known().await?;
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Records the id of an object that was just created.

@@ -16,7 +16,7 @@ use stateward_domain::ports::driver::{
 use super::attributes::Attributes;
 use super::job::Work;
 use super::users::user_id;
-use super::{Job, Kind, Meta, created, deleted, done, is_no_id, is_number, no_job, planned};
+use super::{Job, Kind, Meta, created, deleted, done, is_no_id, is_number, no_job, planned, shown};
 use crate::jira::client::{ApiError, CallClient, ErrorKind, Request, nonsense};
 use crate::jira::site::Deployment;
 
@@ -89,18 +89,13 @@ impl Kind for Project {
 
     async fn find(&self, client: CallClient<'_>, search: &Search) -> Result<Vec<Object>, ApiError> {
         let key = search.spec["key"].as_str().unwrap_or_default();
-        match read(client, key).await {
+        // A second creation is refused, so no proof of absence is needed but that of the account.
+        match shown(client, read(client, key).await).await? {
             // A key that a project had before leads to that project.
-            Ok(row) if row["key"] == *key && row["deleted"] != true => {
+            Some(row) if row["key"] == *key && row["deleted"] != true => {
                 Ok(vec![object(client, &row)?])
             }
-            Ok(_) => Ok(Vec::new()),
-            // A second creation is refused, so no proof is needed but that of the account.
-            Err(error) if error.kind == ErrorKind::NotFound => {
-                client.is_known().await?;
-                Ok(Vec::new())
-            }
-            Err(error) => Err(error),
+            _ => Ok(Vec::new()),
         }
     }
 

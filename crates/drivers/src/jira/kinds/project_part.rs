@@ -13,7 +13,7 @@ use stateward_domain::ports::driver::{
 
 use super::attributes::Attributes;
 use super::users::user_id;
-use super::{Kind, Meta, created, deleted, done, is_no_id, is_number, planned};
+use super::{Kind, Meta, created, deleted, done, is_no_id, is_number, planned, shown};
 use crate::jira::client::{ApiError, CallClient, ErrorKind, Request, nonsense, settling};
 use crate::jira::site::Deployment;
 
@@ -116,15 +116,8 @@ impl Kind for Part {
     async fn find(&self, client: CallClient<'_>, search: &Search) -> Result<Vec<Object>, ApiError> {
         let project = search.spec["project"].as_str().unwrap_or_default();
         let name = search.spec["name"].as_str().unwrap_or_default();
-        let facts = match ProjectFacts::read(client, project).await {
-            Ok(facts) => facts,
-            // Without its project there is no part of it, unless the request was taken for an anonymous one.
-            Err(error) if error.kind == ErrorKind::NotFound => {
-                client.is_known().await?;
-                return Ok(Vec::new());
-            }
-            Err(error) => return Err(error),
-        };
+        let facts = ProjectFacts::read(client, project).await;
+        let Some(facts) = shown(client, facts).await? else { return Ok(Vec::new()) };
         match self.named(client, &facts, name).await? {
             Some(row) => Ok(vec![self.object(client, &facts, &row)?]),
             None => Ok(Vec::new()),
@@ -201,14 +194,7 @@ impl Kind for Part {
         } else {
             Request::delete(&["component", id])
         };
-        match client.send(request).await {
-            Ok(_) => {
-                client.removed(id);
-                Ok(deleted())
-            }
-            Err(error) if error.kind == ErrorKind::NotFound => Ok(deleted()),
-            Err(error) => Err(error.into()),
-        }
+        Ok(super::delete(client, request, id).await?)
     }
 }
 

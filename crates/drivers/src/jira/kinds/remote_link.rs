@@ -2,7 +2,7 @@
 //! state does not declare is sent as it was observed. Its external id is `ISSUE/ID`.
 
 use async_trait::async_trait;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use stateward_domain::entity::state::DriftPolicy;
 use stateward_domain::failure::{ErrorClass, Failure};
 use stateward_domain::id::ExternalId;
@@ -10,9 +10,9 @@ use stateward_domain::ports::driver::{
     Create, Listing, Object, ObjectRef, Observation, Outcome, Search, Update,
 };
 
-use super::attributes::{self, Attributes};
+use super::attributes;
 use super::issue_facts::{IssueFacts, absence_within, split};
-use super::{Kind, Meta, created, deleted, done, is_no_id, is_number};
+use super::{Kind, Meta, created, deleted, done, is_no_id, is_number, shown};
 use crate::jira::client::{ApiError, CallClient, ErrorKind, Request, nonsense, settling};
 use crate::jira::owner::PROPERTY;
 use crate::jira::site::Deployment;
@@ -68,15 +68,8 @@ impl Kind for RemoteLink {
 
     async fn find(&self, client: CallClient<'_>, search: &Search) -> Result<Vec<Object>, ApiError> {
         let issue = search.spec["issue"].as_str().unwrap_or_default();
-        let facts = match IssueFacts::read(client, issue).await {
-            Ok(facts) => facts,
-            // Without its issue there is no link, unless the request was taken for an anonymous one.
-            Err(error) if error.kind == ErrorKind::NotFound => {
-                client.is_known().await?;
-                return Ok(Vec::new());
-            }
-            Err(error) => return Err(error),
-        };
+        let facts = IssueFacts::read(client, issue).await;
+        let Some(facts) = shown(client, facts).await? else { return Ok(Vec::new()) };
         let global_id = search.spec["globalId"].as_str().unwrap_or_default();
         let row = named(client, &facts, global_id).await?;
         row.map(|row| object(&facts, &row)).transpose().map(|found| found.into_iter().collect())
@@ -145,14 +138,8 @@ impl Kind for RemoteLink {
     async fn delete(&self, client: CallClient<'_>, target: &ObjectRef) -> Result<Outcome, Failure> {
         let external_id = target.external_id.as_str();
         let Some((issue, id)) = split(external_id) else { return Ok(deleted()) };
-        match client.send(Request::delete(&["issue", issue, "remotelink", id])).await {
-            Ok(_) => {
-                client.removed(external_id);
-                Ok(deleted())
-            }
-            Err(error) if error.kind == ErrorKind::NotFound => Ok(deleted()),
-            Err(error) => Err(error.into()),
-        }
+        let request = Request::delete(&["issue", issue, "remotelink", id]);
+        Ok(super::delete(client, request, external_id).await?)
     }
 }
 
@@ -221,11 +208,7 @@ fn number(id: &Value) -> Option<String> {
 fn object(facts: &IssueFacts, row: &Value) -> Result<Object, ApiError> {
     let id = number(&row["id"]);
     let id = id.ok_or_else(|| nonsense("JIRA shows a remote link without id", false))?;
-    let mut attributes = Attributes::default();
-    attributes.put("id", json!(id));
-    attributes.put("project", json!(facts.project));
-    attributes.put("issue", json!(facts.id));
-    attributes.alias("issue", &json!(facts.key), &json!(facts.id));
+    let mut attributes = facts.attributes_of(&id);
     for member in MEMBERS {
         attributes.put(member, without_nulls(&row[*member]));
     }
@@ -245,6 +228,8 @@ fn without_nulls(value: &Value) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]

@@ -26,7 +26,7 @@ use stateward_domain::ports::driver::{
 };
 
 use super::job::Work;
-use super::{Job, Kind, Meta, attributes, deleted, fault, is_no_id, is_number, no_job};
+use super::{Job, Kind, Meta, attributes, delete, deleted, fault, is_no_id, is_number, no_job};
 use crate::jira::client::{ApiError, CallClient, ErrorKind, Request, nonsense};
 use crate::jira::owner::{PROPERTY, label};
 use crate::jira::site::Deployment;
@@ -164,16 +164,11 @@ impl Kind for Issue {
             return Ok(deleted());
         }
         let request = Request::delete(&["issue", id]).query("deleteSubtasks", "false");
-        match client.send(request).await {
-            Ok(_) => {
-                client.removed(id);
-                Ok(deleted())
-            }
-            Err(error) if error.kind == ErrorKind::NotFound => Ok(deleted()),
+        match delete(client, request, id).await {
             Err(error) if error.kind == ErrorKind::Invalid => {
                 Err(blocked_by_subtasks(client, id, error).await.into())
             }
-            Err(error) => Err(error.into()),
+            outcome => Ok(outcome?),
         }
     }
 
