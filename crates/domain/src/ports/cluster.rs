@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::id::{BackendName, Position};
-use crate::ports::member_report::Report;
+use crate::ports::member_report::MemberReport;
 use crate::ports::store_error::StoreError;
 
 /// One life of one process: a restarted process has another id.
@@ -54,7 +54,7 @@ pub struct Member {
     /// Rises with each description of one life.
     pub revision: u64,
     /// What it met.
-    pub report: Report,
+    pub report: MemberReport,
 }
 
 /// Work that one process at a time should do.

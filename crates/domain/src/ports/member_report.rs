@@ -11,7 +11,7 @@ use crate::id::{BackendName, Version};
 /// The report of one process. A process of a version without reports has the default one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Report {
+pub struct MemberReport {
     /// Backends of which there is something to report.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub backends: BTreeMap<BackendName, BackendReport>,
@@ -88,7 +88,7 @@ mod tests {
     /// The form that other versions read; it only grows.
     #[test]
     fn a_report_has_its_pinned_form_and_one_of_another_version_is_read() {
-        let report = Report {
+        let report = MemberReport {
             backends: [(
                 BackendName::from("b"),
                 BackendReport {
@@ -107,9 +107,9 @@ mod tests {
             r#""reload":{"version":7},"observe_only":"argument"}"#
         );
         assert_eq!(serde_json::to_string(&report).expect("plain data"), text);
-        let read = |text: &str| serde_json::from_str::<Report>(text).expect("a report");
-        assert_eq!((read(text), read("{}")), (report, Report::default()));
-        assert_eq!(serde_json::to_string(&Report::default()).expect("plain data"), "{}");
+        let read = |text: &str| serde_json::from_str::<MemberReport>(text).expect("a report");
+        assert_eq!((read(text), read("{}")), (report, MemberReport::default()));
+        assert_eq!(serde_json::to_string(&MemberReport::default()).expect("plain data"), "{}");
         let later = read(r#"{"backends":{"b":{"new":1}},"observe_only":"new","new":{}}"#);
         assert_eq!(later.backends[&BackendName::from("b")], BackendReport::default());
         assert_eq!(later.observe_only, Some(ObserveOnlyCause::Unknown));

@@ -18,7 +18,7 @@ use std::time::Duration;
 use stateward_domain::id::{BackendName, Position};
 use stateward_domain::ports::cluster::{Cluster, Member, NodeId, Role};
 use stateward_domain::ports::member_report::{
-    BackendReport, ObserveOnlyCause, ReloadOutcome, Report,
+    BackendReport, MemberReport, ObserveOnlyCause, ReloadOutcome,
 };
 use stateward_domain::ports::store_error::StoreError;
 use stateward_domain::ports::sync_queue::Concurrency;
@@ -274,7 +274,7 @@ impl Membership {
         } else {
             ObserveOnlyCause::Argument
         };
-        let report = Report {
+        let report = MemberReport {
             backends: reports.collect(),
             reload: self.reload(),
             observe_only: observe_only.then_some(cause),

@@ -111,7 +111,7 @@ impl Setup {
             backends: digests,
             observe_only,
             revision: 0,
-            report: Report::default(),
+            report: MemberReport::default(),
         });
     }
 

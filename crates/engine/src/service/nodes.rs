@@ -101,7 +101,7 @@ fn differing(members: &[Member]) -> BTreeSet<BackendName> {
 #[cfg(test)]
 mod tests {
     use stateward_domain::ports::cluster::{NodeId, Role};
-    use stateward_domain::ports::member_report::{ReloadOutcome, Report};
+    use stateward_domain::ports::member_report::{MemberReport, ReloadOutcome};
     use uuid::Uuid;
 
     use super::*;
@@ -119,7 +119,7 @@ mod tests {
             backends: backends.collect(),
             observe_only: false,
             revision: 0,
-            report: Report::default(),
+            report: MemberReport::default(),
         }
     }
 
@@ -130,7 +130,7 @@ mod tests {
         let reported = |version, error: Option<&str>, backends| {
             let reload =
                 ReloadOutcome { version: Version(version), error: error.map(str::to_owned) };
-            let report = Report { reload: Some(reload), ..Report::default() };
+            let report = MemberReport { reload: Some(reload), ..MemberReport::default() };
             Member { seen: head, report, ..member(backends) }
         };
         for (one, expected) in [

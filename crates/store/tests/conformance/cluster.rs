@@ -6,7 +6,7 @@ use std::time::Duration;
 use stateward_domain::id::{BackendName, Position, Version};
 use stateward_domain::ports::cluster::{Duty, Member, NodeId, Role};
 use stateward_domain::ports::member_report::{
-    BackendReport, Calls, Observations, ObserveOnlyCause, ReloadOutcome, Report,
+    BackendReport, Calls, MemberReport, Observations, ObserveOnlyCause, ReloadOutcome,
 };
 use uuid::Uuid;
 
@@ -23,7 +23,7 @@ fn member(id: u128) -> Member {
         backends: BTreeMap::new(),
         observe_only: false,
         revision: 0,
-        report: Report::default(),
+        report: MemberReport::default(),
     }
 }
 
@@ -60,7 +60,7 @@ async fn a_report_comes_back_and_an_earlier_one_that_arrives_later_changes_nothi
             let observations = Observations { confirmed: Version(3), observed: 9, absent };
             let calls = Calls { failures: 2, answered: true };
             let backend = BackendReport { observations, calls, usable: true };
-            Report {
+            MemberReport {
                 backends: [(BackendName::from("b"), backend)].into(),
                 reload: Some(ReloadOutcome { version: Version(7), error: Some("é".to_owned()) }),
                 observe_only: Some(ObserveOnlyCause::RestoreHold),

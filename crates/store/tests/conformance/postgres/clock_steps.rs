@@ -9,7 +9,7 @@ use std::time::Duration;
 use stateward_domain::entity::next_work::{Priority, QueueRow};
 use stateward_domain::id::{BackendName, EntityId, Position};
 use stateward_domain::ports::cluster::{Cluster, Duty, Member, NodeId, Role};
-use stateward_domain::ports::member_report::Report;
+use stateward_domain::ports::member_report::MemberReport;
 use stateward_domain::ports::sync_queue::{Concurrency, LeaseRequest, QueueChange, SyncQueue};
 use stateward_domain::time::{Clock, LogClock, ManualClock};
 use stateward_store::postgres::{LeaseClock, Members, Queue};
@@ -218,7 +218,7 @@ fn member(id: u128) -> Member {
         backends: [].into(),
         observe_only: false,
         revision: 0,
-        report: Report::default(),
+        report: MemberReport::default(),
     }
 }
 

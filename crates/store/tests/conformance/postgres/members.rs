@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use stateward_domain::id::{BackendName, Position};
 use stateward_domain::ports::cluster::{Cluster, Duty, Member, NodeId, Role};
-use stateward_domain::ports::member_report::{BackendReport, Observations, Report};
+use stateward_domain::ports::member_report::{BackendReport, MemberReport, Observations};
 use stateward_domain::ports::store_error::StoreError;
 use stateward_domain::time::LogClock;
 use stateward_store::postgres::{LeaseClock, Members};
@@ -38,7 +38,7 @@ fn member(id: u128) -> Member {
         backends: [(BackendName::from("b"), "digest".to_owned())].into(),
         observe_only: id == 1,
         revision: 0,
-        report: Report::default(),
+        report: MemberReport::default(),
     }
 }
 
@@ -76,7 +76,7 @@ async fn of_members_that_beat_at_once_the_last_sees_the_reports_of_all() {
                 let observations = Observations { absent, ..Observations::default() };
                 let report = BackendReport { observations, ..BackendReport::default() };
                 let backends = [(backend.clone(), report)].into();
-                let report = Report { backends, ..Report::default() };
+                let report = MemberReport { backends, ..MemberReport::default() };
                 let me = Member { revision: absent, report, ..member(number as u128) };
                 let all = cluster[number].beat(&me).await.unwrap();
                 all.iter().map(|one| one.report.backends[&backend].observations.absent).sum::<u64>()
