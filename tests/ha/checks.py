@@ -149,6 +149,18 @@ def audit(node):
     return [f"audit verify: {report.status} {report.body}"]
 
 
+def all_of(nodes, load):
+    """Ends the load, waits until everything has settled, and checks it; the violations, and the events of the log."""
+    found = [f"client {number} got no answer" for number in load.stop()]
+    found += [f"refused: {each}" for each in load.recorder.refused]
+    found += settled(nodes)
+    load.stop_reading()
+    logs = [Pages(node).all("/v1/events") for node in nodes.all]
+    found += one_order(logs, load) + versions(logs[0]) + lost(nodes, load, logs[0]) + wrong_ends(nodes, load)
+    found += world(nodes, load) + audit(nodes.any())
+    return found, logs[0]
+
+
 def projections(node):
     """Projections that stopped."""
     reply = node.get("/v1/projections")
