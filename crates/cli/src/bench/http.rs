@@ -1,6 +1,7 @@
 //! A minimal HTTP/1.1 client: one connection, one request at a time, responses with a content length.
 
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -43,6 +44,21 @@ impl RawConnection {
         let stream = stream.with_context(|| format!("cannot connect to {address}"))?;
         stream.set_nodelay(true)?;
         Ok(Self { stream, buffer: Vec::with_capacity(8 * 1024) })
+    }
+
+    /// Sends a POST without a body; the response, and how long it took.
+    pub(super) async fn post(
+        &mut self,
+        token: &str,
+        path: &str,
+    ) -> anyhow::Result<(RawResponse<'_>, Duration)> {
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nhost: bench\r\nauthorization: Bearer {token}\r\n\
+             content-length: 0\r\n\r\n"
+        );
+        let began = Instant::now();
+        let answer = self.exchange(request.as_bytes()).await?;
+        Ok((answer, began.elapsed()))
     }
 
     /// Sends `request` and reads the response.

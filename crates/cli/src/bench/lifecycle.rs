@@ -133,14 +133,8 @@ async fn timed(
     events: u64,
 ) -> anyhow::Result<Option<EventRate>> {
     let token = process_usage::token(folder)?;
-    let request = format!(
-        "POST {path} HTTP/1.1\r\nhost: bench\r\nauthorization: Bearer {token}\r\n\
-         content-length: 0\r\n\r\n"
-    );
     let mut connection = RawConnection::open(server.address).await?;
-    let began = Instant::now();
-    let answer = connection.exchange(request.as_bytes()).await?;
-    let took = began.elapsed();
+    let (answer, took) = connection.post(&token, path).await?;
     match answer.status {
         404 => Ok(None),
         200 | 204 => Ok(Some(EventRate::new(events, took))),

@@ -78,7 +78,7 @@ pub(crate) async fn run(plan: &PeerPlan) -> anyhow::Result<PeerReport> {
         let peer = Process::other(&plan.peer, &arguments).await.context("the stock peer")?;
         let body = format!("{{\"name\": \"peer-{{number}}\", \"desired\": {DESIRED}}}");
         let template = Template::post("/things", "", &body);
-        runs.push(measure(format!("peer, pool {pool}"), &peer, plan.time, &template).await?.0);
+        runs.push(measure(format!("peer, pool {pool}"), &peer, plan.time, &template).await?);
         peer.kill().await?;
     }
     Ok(PeerReport {
@@ -102,30 +102,28 @@ async fn ours(plan: &PeerPlan, folder: &Path) -> anyhow::Result<Vec<Measured>> {
     };
     report_progress("creates on a node of the role all");
     let all = node("all").await?;
-    let (with_rounds, _) =
-        measure("role all".to_owned(), &all, plan.time, &template("all")).await?;
+    let with_rounds = measure("role all".to_owned(), &all, plan.time, &template("all")).await?;
     report_progress("creates on a node of the role api");
     store_nodes::until_still(&all).await?;
     let api = node("api").await?;
     all.stop().await?;
-    let (alone, _) = measure("role api".to_owned(), &api, plan.time, &template("api")).await?;
+    let alone = measure("role api".to_owned(), &api, plan.time, &template("api")).await?;
     api.kill().await?;
     Ok(vec![alone, with_rounds])
 }
 
-/// The figures of a service, and the number of its creates.
 async fn measure(
     service: String,
     process: &Process,
     time: Duration,
     template: &Template,
-) -> anyhow::Result<(Measured, u64)> {
+) -> anyhow::Result<Measured> {
     let (machine, own) = (process_usage::machine()?, process.cpu()?);
     let LoadResult { requests, took, client_cpus, times } =
         load::run(&[process.address], CONNECTIONS, LoadEnd::After(time), template, 202).await?;
     let own = process.cpu()?.saturating_sub(own).as_secs_f64() / took.as_secs_f64();
     let machine = process_usage::machine()?.saturating_sub(machine);
-    let measured = Measured {
+    Ok(Measured {
         service,
         creates_per_second: rate(requests, took),
         p50_ms: times.quantile(500).as_secs_f64() * 1e3,
@@ -133,8 +131,7 @@ async fn measure(
         service_cpus: own,
         load_cpus: client_cpus,
         other_cpus: (machine.as_secs_f64() / took.as_secs_f64() - own - client_cpus).max(0.0),
-    };
-    Ok((measured, requests))
+    })
 }
 
 impl Display for PeerReport {

@@ -77,14 +77,8 @@ pub(super) async fn until_still(server: &Process) -> anyhow::Result<()> {
 
 /// Sends a POST without a body; its reply, `Null` without one, and how long it took.
 pub(super) async fn post(server: &Process, path: &str) -> anyhow::Result<(Value, Duration)> {
-    let request = format!(
-        "POST {path} HTTP/1.1\r\nhost: bench\r\nauthorization: Bearer {TOKEN}\r\n\
-         content-length: 0\r\n\r\n"
-    );
     let mut connection = RawConnection::open(server.address).await?;
-    let began = Instant::now();
-    let answer = connection.exchange(request.as_bytes()).await?;
-    let took = began.elapsed();
+    let (answer, took) = connection.post(TOKEN, path).await?;
     if answer.status == 204 {
         return Ok((Value::Null, took));
     }

@@ -1,7 +1,7 @@
 //! The same work on the embedded store, on one node with PostgreSQL and on three, in one run.
 //!
-//! Both stores get the same build, the same machine and the same minutes, so their ratios mean something. The database
-//! belongs to the run: its log grows with each.
+//! Both stores get the same build, the same machine and the same minutes, so their ratios mean something. Each run needs a
+//! new database: the world of a run gives out ids that objects of an earlier one have.
 
 use std::fmt::{self, Display, Formatter};
 use std::net::SocketAddr;
@@ -42,7 +42,7 @@ const FOLLOWED_CONNECTIONS: usize = 4;
 pub(crate) struct StoresPlan {
     /// Folder for the nodes' files, and for the embedded store.
     pub(crate) folder: PathBuf,
-    /// URL of a database; a run adds to it.
+    /// URL of a database that no run has used.
     pub(crate) store: String,
     /// Duration of each measurement.
     pub(crate) time: Duration,
